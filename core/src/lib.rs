@@ -1,0 +1,12 @@
+//! The protocol engine of brolly: HTTP/1.1, Server-Sent Events, WebSockets and pub-sub as pure state machines.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(any(test, loom))]
+extern crate std;
+
+pub mod arena;
+pub mod outbox;
+pub mod rng;
+pub mod time;

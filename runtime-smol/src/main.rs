@@ -1,0 +1,2 @@
+//! brolly on smol.
+fn main() {}

@@ -1,0 +1,2 @@
+//! brolly on tokio.
+fn main() {}
