@@ -10,3 +10,4 @@ pub mod arena;
 pub mod outbox;
 pub mod rng;
 pub mod time;
+pub mod ws;

@@ -1,0 +1,101 @@
+//! The client's side (RFC 6455 §4.1).
+
+use super::{Field, Once, accept_key, elements, has_token, key};
+use core::error::Error;
+use core::fmt;
+
+/// Why a response does not open a WebSocket. The connection is of no further use.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// No `Sec-WebSocket-Accept`, several, or not the one for our key.
+    BadAccept,
+    /// No `Upgrade: websocket` with `Connection: upgrade`.
+    NotUpgrade,
+    /// Another status than 101.
+    Status(u16),
+    /// An extension, though none was offered.
+    UnexpectedExtension,
+    /// A subprotocol that was not offered, or several.
+    UnexpectedSubprotocol,
+}
+
+impl HandshakeError {
+    /// The status a gateway answers with, whose upstream responded so (RFC 9110 §15.6.3).
+    pub const fn status(self) -> u16 {
+        502
+    }
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadAccept => f.write_str("Sec-WebSocket-Accept does not fit the key"),
+            Self::NotUpgrade => f.write_str("the response does not upgrade to websocket"),
+            Self::Status(status) => write!(f, "the response has status {status} instead of 101"),
+            Self::UnexpectedExtension => f.write_str("the response has an extension that was not offered"),
+            Self::UnexpectedSubprotocol => f.write_str("the response has a subprotocol that was not offered"),
+        }
+    }
+}
+
+impl Error for HandshakeError {}
+
+/// The client's side (§4.1): whether a response opens the WebSocket that was asked for with `key(nonce)` and these
+/// subprotocols, and which of them the server chose.
+pub fn verify<'a, 's, N: AsRef<[u8]>>(
+    status: u16,
+    fields: impl IntoIterator<Item = (N, &'a [u8])>,
+    nonce: [u8; 16],
+    offered: &[&'s str],
+) -> Result<Option<&'s str>, HandshakeError> {
+    if status != 101 {
+        return Err(HandshakeError::Status(status));
+    }
+    let answer = Answer::new(fields);
+    let is_websocket = matches!(answer.upgrade, Once::One(value) if value.eq_ignore_ascii_case(b"websocket"));
+    if !is_websocket || !answer.connection {
+        return Err(HandshakeError::NotUpgrade);
+    }
+    if answer.accept != Once::One(&accept_key(&key(nonce))) {
+        return Err(HandshakeError::BadAccept);
+    }
+    if answer.extensions {
+        return Err(HandshakeError::UnexpectedExtension);
+    }
+    match answer.subprotocol {
+        Once::Absent => Ok(None),
+        Once::One(chosen) => match offered.iter().find(|offer| offer.as_bytes() == chosen) {
+            Some(offer) => Ok(Some(offer)),
+            None => Err(HandshakeError::UnexpectedSubprotocol),
+        },
+        Once::Several => Err(HandshakeError::UnexpectedSubprotocol),
+    }
+}
+
+/// What a response says about the handshake (§4.2.2).
+#[derive(Default)]
+struct Answer<'a> {
+    upgrade: Once<'a>,
+    connection: bool,
+    accept: Once<'a>,
+    extensions: bool,
+    subprotocol: Once<'a>,
+}
+
+impl<'a> Answer<'a> {
+    fn new<N: AsRef<[u8]>>(fields: impl IntoIterator<Item = (N, &'a [u8])>) -> Self {
+        let mut answer = Self::default();
+        for (name, value) in fields {
+            match Field::new(name.as_ref()) {
+                Some(Field::Accept) => answer.accept.add(value),
+                Some(Field::Connection) => answer.connection |= has_token(value, b"upgrade"),
+                Some(Field::Extensions) => answer.extensions |= elements(value).next().is_some(),
+                Some(Field::Subprotocol) => answer.subprotocol.add(value),
+                Some(Field::Upgrade) => answer.upgrade.add(value),
+                Some(Field::Content | Field::Key | Field::Version) | None => {}
+            }
+        }
+        answer
+    }
+}

@@ -1,0 +1,36 @@
+//! What a decoder gives, and how much it holds for that.
+
+use super::CloseFrame;
+use alloc::borrow::Cow;
+
+/// How much a peer may make us hold.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Limits {
+    /// The longest message (bytes, the sum of its fragments). Default 1 MiB: far above what pages send, far below
+    /// what hurts.
+    ///
+    /// A frame whose header announces more fails with 1009 before any of its payload is looked at. As the buffer of
+    /// an incomplete message grows by doubling, it may take up to twice this.
+    pub message_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { message_bytes: 1024 * 1024 }
+    }
+}
+
+/// One thing a peer said. Borrowed from the input where it arrived in one piece.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Item<'i> {
+    /// A text message.
+    Text(Cow<'i, str>),
+    /// A binary message.
+    Binary(Cow<'i, [u8]>),
+    /// To be answered with a Pong of the same payload (§5.5.2).
+    Ping(&'i [u8]),
+    /// An answer to a Ping, or a heartbeat (§5.5.3).
+    Pong(&'i [u8]),
+    /// To be answered with a Close unless we sent one (§5.5.1). `None` if it carried no code. The last item.
+    Close(Option<CloseFrame<'i>>),
+}
