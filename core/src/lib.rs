@@ -9,5 +9,6 @@ extern crate std;
 pub mod arena;
 pub mod outbox;
 pub mod rng;
+pub mod sse;
 pub mod time;
 pub mod ws;
