@@ -7,8 +7,11 @@ extern crate alloc;
 extern crate std;
 
 pub mod arena;
+pub mod driver;
+pub mod mailbox;
 pub mod outbox;
 pub mod rng;
 pub mod sse;
+pub mod shard;
 pub mod time;
 pub mod ws;

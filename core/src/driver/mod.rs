@@ -1,0 +1,3 @@
+//! The event loop's building blocks: what decides which slots of a driver are visited next.
+
+pub mod wakeups;
