@@ -10,6 +10,7 @@ pub mod arena;
 pub mod driver;
 pub mod mailbox;
 pub mod outbox;
+pub mod pubsub;
 pub mod rng;
 pub mod sse;
 pub mod shard;
