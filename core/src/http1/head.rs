@@ -1,0 +1,124 @@
+//! Heads of requests and responses: what stands in them, once all of it was checked.
+
+use super::fields::{Fields, Lines};
+use super::framing::{Asked, Framing, Lone, Options, Survey};
+use super::target::{Authority, Target};
+use super::{Method, ParseError, StatusCode, Version};
+use core::str;
+
+/// A request line and its header fields (RFC 9112 §3, §5). Borrows the input.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RequestHead<'a> {
+    /// What to do.
+    pub method: Method<'a>,
+    /// To what.
+    pub target: Target<'a>,
+    /// The version of the sender, at most 1.1.
+    pub version: Version,
+    /// The field lines.
+    pub fields: Fields<'a>,
+    host: Option<Authority<'a>>,
+    options: Options,
+}
+
+impl<'a> RequestHead<'a> {
+    /// Checks what the tokens of a request mean together.
+    #[inline]
+    pub(super) fn new(
+        head: &'a [u8],
+        (method, target, version): (&'a str, &'a str, Version),
+        lines: Lines,
+    ) -> Result<(Self, Framing), ParseError> {
+        let method = Method::new(method);
+        let target = Target::parse(method, target).ok_or(ParseError::Target)?;
+        let fields = Fields::new(head, lines);
+        let survey = Survey::new(&fields);
+        // RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that
+        // lacks a Host header field and to any request message that contains more than one Host header field line or a Host
+        // header field with an invalid field value."
+        let host = match survey.host {
+            Lone::Absent if version == Version::Http10 => None,
+            Lone::Absent | Lone::Repeated => return Err(ParseError::Host),
+            Lone::Once(value) => Some(Authority::parse(value).ok_or(ParseError::Host)?),
+        };
+        let framing = survey.request_framing(version, &fields)?;
+        // §3.2.2: "When an origin server receives a request with an absolute-form of request-target, the origin server MUST
+        // ignore the received Host header field (if any) and instead use the host information of the request-target."
+        let host = target.authority().or(host);
+        Ok((Self { method, target, version, fields, host, options: survey.options }, framing))
+    }
+
+    /// Whom the request is for: the authority of the target, else `Host` (RFC 9112 §3.3). `None` only in HTTP/1.0.
+    pub const fn host(&self) -> Option<Authority<'a>> {
+        self.host
+    }
+
+    /// Whether the client wants to send another request on this connection (RFC 9112 §9.3).
+    pub fn keep_alive(&self) -> bool {
+        self.options.persist(self.version)
+    }
+
+    /// Whether the client waits for 100 before it sends the content (RFC 9110 §10.1.1). Ignored in HTTP/1.0.
+    pub fn expects_continue(&self) -> bool {
+        self.options.expects_continue && self.version == Version::Http11
+    }
+
+    /// The protocols to which the client would switch, if it says so in `Connection` too (RFC 9110 §7.8): the first
+    /// `Upgrade` line as it is. Ignored in HTTP/1.0.
+    pub fn upgrade(&self) -> Option<&'a str> {
+        upgrade(&self.fields, self.options, self.version)
+    }
+
+    /// Whether [`upgrade`](Self::upgrade) is on offer and `protocol` among its names, in any case.
+    pub fn upgrades_to(&self, protocol: &str) -> bool {
+        self.upgrade().is_some() && self.fields.has_token("upgrade", protocol)
+    }
+}
+
+/// A status line and its header fields (RFC 9112 §4, §5). Borrows the input.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ResponseHead<'a> {
+    /// How it went.
+    pub status: StatusCode,
+    /// What the server calls it; empty if there is nothing or more than ASCII. Means nothing (RFC 9110 §15.1).
+    pub reason: &'a str,
+    /// The version of the sender, at most 1.1.
+    pub version: Version,
+    /// The field lines.
+    pub fields: Fields<'a>,
+    options: Options,
+}
+
+impl<'a> ResponseHead<'a> {
+    /// Checks what the tokens of a response mean together.
+    #[inline]
+    pub(super) fn new(
+        asked: Asked,
+        head: &'a [u8],
+        (version, status, reason): (Version, StatusCode, &'a str),
+        lines: Lines,
+    ) -> Result<(Self, Framing), ParseError> {
+        let fields = Fields::new(head, lines);
+        let survey = Survey::new(&fields);
+        let framing = survey.response_framing(asked, status, version, &fields)?;
+        Ok((Self { status, reason, version, fields, options: survey.options }, framing))
+    }
+
+    /// Whether the server accepts another request on this connection (RFC 9112 §9.3), as far as fields and version say:
+    /// content with [`Framing::UntilClose`] ends the connection anyway.
+    pub fn keep_alive(&self) -> bool {
+        self.options.persist(self.version)
+    }
+
+    /// The protocol to which the server switches, or the ones it wants with 426: the first `Upgrade` line as it is, if
+    /// `Connection` names it too.
+    pub fn upgrade(&self) -> Option<&'a str> {
+        upgrade(&self.fields, self.options, self.version)
+    }
+}
+
+fn upgrade<'a>(fields: &Fields<'a>, options: Options, version: Version) -> Option<&'a str> {
+    // RFC 9110 §7.8: "A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that Upgrade field."
+    let offered = options.upgrade && version == Version::Http11;
+    fields.get("upgrade").filter(|_| offered).and_then(|value| str::from_utf8(value).ok())
+}

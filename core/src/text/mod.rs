@@ -1,0 +1,3 @@
+//! Small text formats that several protocols share.
+
+pub mod date;
