@@ -61,6 +61,9 @@ impl Utf8Validator {
     /// Like [`push`](Self::push), and gives what became complete: the character begun in an earlier piece, and the
     /// text after it.
     pub(super) fn decode<'b>(&mut self, bytes: &'b [u8]) -> Result<(Option<char>, &'b str), InvalidUtf8> {
+        if self.len == FAILED {
+            return Err(InvalidUtf8);
+        }
         let (mut rest, mut completed) = (bytes, None);
         while self.len > 0
             && let Some((byte, after)) = rest.split_first()
@@ -158,6 +161,7 @@ mod tests {
         let mut validator = Utf8Validator::new();
         assert_eq!(validator.push(b"a\xff"), Err(InvalidUtf8));
         assert_eq!(validator.push(b"a"), Err(InvalidUtf8));
+        assert_eq!(validator.push(b""), Err(InvalidUtf8));
         assert_eq!(validator.finish(), Err(InvalidUtf8));
     }
 
