@@ -5,13 +5,13 @@
 /// `phase` is how many bytes of the payload came before `bytes`.
 #[inline]
 pub fn mask(bytes: &mut [u8], key: [u8; 4], phase: usize) {
-    let [a, b, c, d] = rotate(key, phase);
-    let key = [a, b, c, d, a, b, c, d];
+    let key = u64::from(u32::from_le_bytes(rotate(key, phase)));
+    let key = key << 32 | key;
     let (words, rest) = bytes.as_chunks_mut::<8>();
     for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(key)).to_ne_bytes();
+        *word = (u64::from_le_bytes(*word) ^ key).to_le_bytes();
     }
-    for (byte, key) in rest.iter_mut().zip(key) {
+    for (byte, key) in rest.iter_mut().zip(key.to_le_bytes()) {
         *byte ^= key;
     }
 }
