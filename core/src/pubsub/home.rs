@@ -21,8 +21,9 @@ use super::{Body, Epoch, JoinError, Joined, Limits, Message, Position, PublishEr
 use crate::arena::{Arena, Id};
 use crate::time::Instant;
 
-/// How many messages and topics one [`Home::handle_timeout`] forgets, so that a shard is never held up for long.
-const FORGET_AT_ONCE: usize = 1024;
+/// How many messages and topics one [`Home::handle_timeout`] forgets: half a millisecond if there are a million topics
+/// and none is in a cache, so that nothing else waits for long.
+const FORGET_AT_ONCE: usize = 256;
 
 /// The home of the topics whose [`Topic::home`] is this shard.
 ///

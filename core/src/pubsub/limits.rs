@@ -18,7 +18,7 @@ pub struct Limits {
     /// oldest of all topics go first.
     pub total_bytes: usize,
     /// Topics known to this shard, because they have subscribers, messages, or had them a moment ago. Default 1,000,000,
-    /// which is about 300 MB. At the limit those without both are forgotten first; then new ones are refused.
+    /// which is about 250 MB. At the limit those without both are forgotten first; then new ones are refused.
     pub topics: usize,
     /// How long a topic with neither subscribers nor messages is known. Default 1 minute: longer than a reconnect takes.
     /// Once it is forgotten, whoever comes back to it is told of a gap if his position is older than the last message of
