@@ -2,17 +2,20 @@
 //!
 //! The queue is `concurrent-queue`; what is added here is who wakes whom. loom checks it (`conformance/tests/loom.rs`).
 
-use alloc::sync::Arc;
 use concurrent_queue::{ConcurrentQueue, PushError};
 use core::fmt;
 use core::task::Waker;
 
+#[cfg(not(loom))]
+use alloc::sync::Arc;
 #[cfg(not(loom))]
 use atomic_waker::AtomicWaker;
 #[cfg(not(loom))]
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 #[cfg(loom)]
 use loom::future::AtomicWaker;
+#[cfg(loom)]
+use loom::sync::Arc;
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicBool, Ordering, fence};
 

@@ -8,9 +8,8 @@
 //! * **Taking goes down**: a summary is cleared *before* the words it stands for. A bit set in between is found in this
 //!   round, or the summary is set again and the next round finds it. The other way round it would be lost.
 //!
-//! Every step is a read-modify-write of the same word by both sides, and those are totally ordered; so `AcqRel` suffices
-//! and no fence is needed. A plain load in place of a `swap` ("is there anything at all?") would not do: it may return an
-//! old zero after the task's waker was registered, and the task would sleep on a set bit.
+//! Both sides only ever read-modify-write a word, and those are totally ordered: of setting and taking, the later one sees
+//! the earlier. So `AcqRel` suffices and no fence is needed. The same holds inside `AtomicWaker`, for the last step.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -97,7 +96,8 @@ impl Wakeups {
         let mut bit = slot;
         for words in &self.levels {
             let Some(word) = words.get(bit / FANOUT) else { return };
-            // Release hands over what was written before; acquire passes on what the others below us released.
+            // Release: the visit sees what was written before. Acquire, with the release of `take_word`: we wake the task that
+            // was registered before it looked. (loom's `AtomicWaker` is a lock and would forgive us the second one.)
             if word.fetch_or(1 << (bit % FANOUT), Ordering::AcqRel) != 0 {
                 return;
             }
