@@ -1,5 +1,4 @@
 //! The timer wheel against a sorted map: same entries, same order, never early, never late, and the wake-ups lead there.
-#![cfg(not(loom))]
 
 use brolly_core::shard::wheel::Wheel;
 use brolly_core::time::Instant;
