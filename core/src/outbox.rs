@@ -63,6 +63,15 @@ impl Outbox {
         storage.segments.push_back(bytes);
     }
 
+    /// Appends `bytes` that others hold too: copied if they are short, shared if they are long.
+    pub fn share(&mut self, bytes: &Bytes) {
+        if bytes.len() <= COPY_LIMIT {
+            self.tail().extend_from_slice(bytes);
+        } else {
+            self.push(bytes.clone());
+        }
+    }
+
     /// The open end of the queue, to encode into. Only append.
     pub fn tail(&mut self) -> &mut Vec<u8> {
         let storage = self.storage();

@@ -1,0 +1,90 @@
+//! What a shard is told to do: plain data, built by the host from arguments or a file, checked before it gets here.
+
+mod limits;
+
+pub use limits::Limits;
+
+use crate::http1::StatusCode;
+use crate::route::Routes;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// Everything that the shards of one process share. Immutable; a reload is a new one.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Config {
+    /// Sizes, counts and deadlines.
+    pub limits: Limits,
+    /// Which handler a request gets. The numbers index [`handlers`](Self::handlers).
+    pub routes: Routes<usize>,
+    /// What the routes lead to.
+    pub handlers: Vec<Handler>,
+    /// The backends that proxying handlers name by index.
+    pub upstreams: Vec<Upstream>,
+    /// Whether a line for each request is wanted ([`Effect::Log`](crate::shard::Effect::Log)).
+    pub log_requests: bool,
+}
+
+/// What is done with a request once its route is known.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Handler {
+    /// A WebSocket that sends every message back.
+    Echo,
+    /// Server-Sent Events of the topics in the query.
+    EventStream,
+    /// Files below a directory.
+    Files(Files),
+    /// Long-poll of the topics in the query.
+    LongPoll,
+    /// Files held in memory, by path below the route.
+    Memory(Arc<[Asset]>),
+    /// An HTTP backend.
+    Proxy(Proxy),
+    /// `POST` of a message to the topic that the rest of the path names.
+    Publish,
+    /// Another address: the status and the `Location`.
+    Redirect(StatusCode, Box<str>),
+    /// Nothing but a status and its reason.
+    Status(StatusCode),
+    /// WebSocket calls and messages of the topics in the query.
+    WebSocket,
+}
+
+/// A directory that is served.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Files {
+    /// The directory, absolute; nothing outside of it can be reached.
+    pub root: Arc<str>,
+    /// What a path ending in `/` stands for.
+    pub index: Box<str>,
+}
+
+/// One file of [`Handler::Memory`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Asset {
+    /// The path below the route, without a leading slash; empty for the route itself.
+    pub path: Box<str>,
+    /// `Content-Type`.
+    pub content_type: Box<str>,
+    /// The bytes.
+    pub content: Bytes,
+}
+
+/// How requests of a route reach a backend.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Proxy {
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// What the route's prefix is replaced with; `None` keeps the path as it is.
+    pub replace_prefix: Option<Box<str>>,
+}
+
+/// A backend: a host (a name or an IP address without brackets) and a port, spoken to in plain HTTP/1.1.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Upstream {
+    /// A name, or an IP address without brackets.
+    pub host: Box<str>,
+    /// TCP port.
+    pub port: u16,
+}

@@ -1,0 +1,115 @@
+//! One end of a connection whose protocol is not ours: bytes in both directions, half-close included (RFC 9110 §7.8).
+
+use super::{Interest, Timeouts, WriteTimer, earlier};
+use crate::outbox::Outbox;
+use crate::time::{Instant, Now};
+
+/// One end of a tunnel. What one end receives, the owner sends to the other.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct TunnelConn {
+    out: Outbox,
+    /// The peer has ended its direction.
+    eof: bool,
+    /// The other end's peer has: end ours when everything is written.
+    ending: bool,
+    shut: bool,
+    paused: bool,
+    closed: bool,
+    read_by: Option<Instant>,
+    write_by: WriteTimer,
+}
+
+impl TunnelConn {
+    /// After a switch of protocols; `out` is what is still to be written.
+    pub fn new(now: Now, timeouts: &Timeouts, out: Outbox) -> Self {
+        let mut write_by = WriteTimer::default();
+        write_by.queued(now.instant, timeouts.write, out.len());
+        let read_by = Some(now.instant + timeouts.tunnel);
+        Self { out, eof: false, ending: false, shut: false, paused: false, closed: false, read_by, write_by }
+    }
+
+    /// Bytes passed in either direction: the idle deadline moves.
+    pub fn used(&mut self, now: Now, timeouts: &Timeouts) {
+        self.read_by = Some(now.instant + timeouts.tunnel);
+    }
+
+    /// Queues bytes from the other end.
+    pub fn send(&mut self, now: Now, timeouts: &Timeouts, data: &[u8]) {
+        self.out.extend(data);
+        self.write_by.queued(now.instant, timeouts.write, self.out.len());
+        self.used(now, timeouts);
+    }
+
+    /// The other end's peer has ended its direction: end ours, after what is queued.
+    pub fn end(&mut self) {
+        self.ending = true;
+    }
+
+    /// The peer ended its direction.
+    pub fn handle_eof(&mut self) {
+        self.eof = true;
+    }
+
+    /// The host ended the outgoing direction.
+    pub fn handle_shutdown(&mut self) {
+        self.shut = true;
+    }
+
+    /// Some of the outbox was written.
+    pub fn wrote(&mut self, now: Now, timeouts: &Timeouts) {
+        self.write_by.wrote(now.instant, timeouts.write, self.out.len());
+    }
+
+    /// A deadline may have passed: the end of both ends.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.closed |= self.deadline().is_some_and(|at| at <= now.instant);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        earlier(self.read_by, self.write_by.0)
+    }
+
+    /// Stops reading: the other end's peer is slow.
+    pub fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Reads again.
+    pub fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// Whether reading is stopped.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Drops the connection.
+    pub fn abort(&mut self) {
+        self.closed = true;
+    }
+
+    /// What the host should do.
+    pub fn interest(&self) -> Interest {
+        let write = !self.out.is_empty();
+        let shutdown = self.ending && !write && !self.shut;
+        let close = self.closed || (self.eof && self.ending && !write && self.shut);
+        Interest {
+            read: !self.eof && !self.paused && !close,
+            write: write && !close,
+            shutdown: shutdown && !close,
+            close,
+        }
+    }
+
+    /// What is to be written.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.out
+    }
+
+    /// What is to be written.
+    pub fn unsent(&self) -> &Outbox {
+        &self.out
+    }
+}

@@ -1,0 +1,262 @@
+//! An open WebSocket: messages, automatic pongs, pings against silence, the close handshake (RFC 6455 §5.5, §7).
+
+use super::{Closing, Interest, Timeouts, WriteTimer, earlier};
+use crate::outbox::Outbox;
+use crate::time::{Instant, Now};
+use crate::ws::{self, CloseCode, CloseFrame, Decoder, Item, Limits, Opcode, ProtocolError, Role};
+use alloc::borrow::Cow;
+use bytes::Bytes;
+
+/// What the peer did.
+#[derive(Debug)]
+pub enum WebSocketEvent<'i> {
+    /// A text message.
+    Text(Cow<'i, str>),
+    /// A binary message.
+    Binary(Cow<'i, [u8]>),
+    /// The peer began the close handshake, or answered ours; nothing follows. `None`: without a code.
+    Closed(Option<CloseFrame<'i>>),
+    /// The peer broke the protocol; the connection fails with that error's close code.
+    Failed(ProtocolError),
+}
+
+/// An open WebSocket of either role.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct WebSocketConn {
+    decoder: Decoder,
+    out: Outbox,
+    /// Whether our close frame was sent, and how the end comes.
+    closing: Closing,
+    role: Role,
+    close_sent: bool,
+    eof: bool,
+    /// A ping waits for its pong.
+    pinged: bool,
+    /// When to ping, when the pong is late, when the peer's close frame is late.
+    read_by: Option<Instant>,
+    write_by: WriteTimer,
+}
+
+impl WebSocketConn {
+    /// After a completed opening handshake; `out` is what is still to be written before the first frame.
+    pub fn new(now: Now, role: Role, limits: Limits, timeouts: &Timeouts, out: Outbox) -> Self {
+        let mut write_by = WriteTimer::default();
+        write_by.queued(now.instant, timeouts.write, out.len());
+        Self {
+            decoder: Decoder::new(role, limits),
+            out,
+            closing: Closing::No,
+            role,
+            close_sent: false,
+            eof: false,
+            pinged: false,
+            read_by: Some(now.instant + timeouts.ping),
+            write_by,
+        }
+    }
+
+    /// Takes the next event from the unread bytes, unmasking them in place; returns how many it used. `key` makes
+    /// masking keys for a client's automatic frames.
+    pub fn receive<'i>(
+        &mut self,
+        now: Now,
+        timeouts: &Timeouts,
+        key: impl FnMut() -> [u8; 4],
+        input: &'i mut [u8],
+    ) -> (usize, Option<WebSocketEvent<'i>>) {
+        let length = input.len();
+        if self.closing != Closing::No || self.eof {
+            return (length, None);
+        }
+        if !self.close_sent && length > 0 {
+            self.pinged = false;
+            self.read_by = Some(now.instant + timeouts.ping);
+        }
+        match self.decoder.decode(input) {
+            Ok((used, None)) => (used, None),
+            Ok((used, Some(item))) => (used, self.handle_item(now, timeouts, key, item)),
+            Err(error) => {
+                self.close_with(now, timeouts, error.close_code(), "", key);
+                self.finish(now, timeouts);
+                (length, Some(WebSocketEvent::Failed(error)))
+            }
+        }
+    }
+
+    fn handle_item<'i>(
+        &mut self,
+        now: Now,
+        timeouts: &Timeouts,
+        mut key: impl FnMut() -> [u8; 4],
+        item: Item<'i>,
+    ) -> Option<WebSocketEvent<'i>> {
+        match item {
+            // RFC 6455 §5.5.1: after our close frame, data is of no interest.
+            Item::Text(_) | Item::Binary(_) if self.close_sent => None,
+            Item::Text(text) => Some(WebSocketEvent::Text(text)),
+            Item::Binary(data) => Some(WebSocketEvent::Binary(data)),
+            Item::Ping(payload) => {
+                if !self.close_sent {
+                    let key = (self.role == Role::Client).then(&mut key);
+                    ws::encode(Opcode::Pong, payload, key, &mut self.out);
+                    self.write_by.queued(now.instant, timeouts.write, self.out.len());
+                }
+                None
+            }
+            Item::Pong(_) => None,
+            Item::Close(frame) => {
+                // RFC 6455 §5.5.1: echo the code; a close without one is answered without one.
+                match &frame {
+                    Some(CloseFrame { code, .. }) => self.close_with(now, timeouts, *code, "", key),
+                    None if !self.close_sent => {
+                        let key = (self.role == Role::Client).then(&mut key);
+                        ws::encode(Opcode::Close, &[], key, &mut self.out);
+                        self.close_sent = true;
+                        self.write_by.queued(now.instant, timeouts.write, self.out.len());
+                    }
+                    None => {}
+                }
+                self.finish(now, timeouts);
+                Some(WebSocketEvent::Closed(frame))
+            }
+        }
+    }
+
+    /// Sends one message; nothing once closing has begun.
+    pub fn send(
+        &mut self,
+        now: Now,
+        timeouts: &Timeouts,
+        opcode: Opcode,
+        payload: &[u8],
+        key: impl FnOnce() -> [u8; 4],
+    ) {
+        if self.is_open() {
+            ws::encode(opcode, payload, (self.role == Role::Client).then(key), &mut self.out);
+            self.write_by.queued(now.instant, timeouts.write, self.out.len());
+        }
+    }
+
+    /// Sends a frame that was encoded before, for many.
+    pub fn send_frame(&mut self, now: Now, timeouts: &Timeouts, frame: &Bytes) {
+        if self.is_open() {
+            self.out.share(frame);
+            self.write_by.queued(now.instant, timeouts.write, self.out.len());
+        }
+    }
+
+    /// Begins the close handshake.
+    pub fn close(
+        &mut self,
+        now: Now,
+        timeouts: &Timeouts,
+        code: CloseCode,
+        reason: &str,
+        key: impl FnMut() -> [u8; 4],
+    ) {
+        if self.is_open() {
+            self.close_with(now, timeouts, code, reason, key);
+            self.read_by = Some(now.instant + timeouts.pong);
+        }
+    }
+
+    /// Drops the connection.
+    pub fn abort(&mut self) {
+        self.closing = Closing::Now;
+    }
+
+    /// Whether messages can still be sent.
+    pub fn is_open(&self) -> bool {
+        !self.close_sent && self.closing == Closing::No
+    }
+
+    /// The peer ended its direction, or the connection broke: without a close frame that is 1006.
+    pub fn handle_eof(&mut self) {
+        self.eof = true;
+        self.read_by = None;
+        self.closing = if self.out.is_empty() { Closing::Now } else { Closing::Flushing };
+    }
+
+    /// Some of the outbox was written.
+    pub fn wrote(&mut self, now: Now, timeouts: &Timeouts) {
+        self.write_by.wrote(now.instant, timeouts.write, self.out.len());
+        if self.out.is_empty() && self.closing == Closing::Flushing {
+            self.closing = Closing::Now;
+        }
+    }
+
+    /// The host ended the outgoing direction.
+    pub fn handle_shutdown(&mut self) {
+        if let Closing::Lingering { shut } = &mut self.closing {
+            *shut = true;
+        }
+    }
+
+    /// A deadline may have passed: ping, or give the connection up.
+    pub fn handle_timeout(&mut self, now: Now, timeouts: &Timeouts, key: impl FnMut() -> [u8; 4]) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.instant);
+        if due(self.write_by.0) {
+            self.closing = Closing::Now;
+        }
+        if !due(self.read_by) {
+            return;
+        }
+        if self.pinged || self.close_sent || self.closing != Closing::No {
+            self.read_by = None;
+            self.closing = Closing::Now;
+            return;
+        }
+        self.pinged = true;
+        ws::encode(Opcode::Ping, &[], (self.role == Role::Client).then(key), &mut self.out);
+        self.read_by = Some(now.instant + timeouts.pong);
+        self.write_by.queued(now.instant, timeouts.write, self.out.len());
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        earlier(self.read_by, self.write_by.0)
+    }
+
+    /// What the host should do.
+    pub fn interest(&self) -> Interest {
+        let write = !self.out.is_empty();
+        match self.closing {
+            Closing::No => Interest { read: !self.eof, write, shutdown: false, close: false },
+            Closing::Lingering { shut } => Interest { read: !self.eof, write, shutdown: !write && !shut, close: false },
+            Closing::Flushing => Interest { read: false, write, shutdown: false, close: !write },
+            Closing::Now => Interest { read: false, write: false, shutdown: false, close: true },
+        }
+    }
+
+    /// What is to be written.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.out
+    }
+
+    /// What is to be written.
+    pub fn unsent(&self) -> &Outbox {
+        &self.out
+    }
+
+    fn close_with(
+        &mut self,
+        now: Now,
+        timeouts: &Timeouts,
+        code: CloseCode,
+        reason: &str,
+        key: impl FnMut() -> [u8; 4],
+    ) {
+        if !self.close_sent {
+            self.close_sent = true;
+            ws::encode_close(code, reason, (self.role == Role::Client).then(key), &mut self.out);
+            self.write_by.queued(now.instant, timeouts.write, self.out.len());
+        }
+    }
+
+    /// Both close frames are on their way, or the protocol was broken. RFC 6455 §7.1.1: the server closes TCP first;
+    /// the client waits for it.
+    fn finish(&mut self, now: Now, timeouts: &Timeouts) {
+        self.read_by = Some(now.instant + timeouts.linger);
+        self.closing = Closing::Lingering { shut: false };
+    }
+}
