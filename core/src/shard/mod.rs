@@ -1,3 +1,264 @@
-//! The shard: one state machine per core that owns its connections, and the timers they share.
+//! All connections, topics and timers of one thread: one state machine, composed of small ones.
+//!
+//! Four kinds of methods, in any order. `handle_*` tells what happened; it never fails, bad input becomes a response or a
+//! close. `poll_*` takes one thing to do. `interest` and `outgoing` say what to do with a socket, at any time. `is_*` are
+//! free. One call does work in proportion to the bytes given; a fan-out to many continues with
+//! [`handle_timeout`](Shard::handle_timeout), for which [`poll_timeout`](Shard::poll_timeout) then asks at once.
+//!
+//! The shard routes between its parts and holds no protocol state itself:
+//!
+//! | file | part |
+//! |---|---|
+//! | `input.rs` | sockets: bytes in, bytes out, ends, deadlines |
+//! | `request.rs` | a request head to its handler, simple answers |
+//! | `files.rs` | files: opening, sending, the cache |
+//! | `proxy.rs`, `tunnel.rs` | requests to backends, upgraded connections |
+//! | `follow.rs`, `publish.rs`, `calls.rs` | subscribers on all transports, publishers, calls over a WebSocket |
+//! | `mail.rs`, `post.rs` | what shards say to each other, and what they do about it |
+//! | `slot.rs` | what is known about a connection |
+//! | `effect.rs` | what the host is asked for |
+//! | `wheel.rs` | timers |
 
+mod calls;
+mod effect;
+mod files;
+mod follow;
+mod input;
+mod mail;
+mod post;
+mod proxy;
+mod publish;
+mod request;
+mod slot;
+mod tunnel;
 pub mod wheel;
+
+pub use effect::{Access, Completion, ConnId, Effect, FileId, IoError, OpId};
+pub use mail::{Busy, Mail, Receipt};
+pub use slot::Slot;
+
+use crate::arena::Arena;
+use crate::config::Config;
+use crate::conn::{Interest, ServerConn, Timeouts};
+use crate::http1::Limits;
+use crate::outbox::Storage;
+use crate::pubsub::{Epoch, Home, Subscribers};
+use crate::rng::{Rng, Seed};
+use crate::text::date;
+use crate::time::{Instant, Now};
+use crate::upstream::Pool;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use wheel::Wheel;
+
+/// How many subscribers are looked at before the sockets get their turn, and how much storage for send queues is kept.
+const FAN_OUT: usize = 1024;
+/// A source (file, backend, request content) is not read while more than this is queued for its sink (bytes).
+const HIGH_WATER: usize = 256 * 1024;
+/// It is read again when less than this is queued (bytes).
+const LOW_WATER: usize = 64 * 1024;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Shard {
+    config: Arc<Config>,
+    timeouts: Timeouts,
+    http: Limits,
+    number: u16,
+    shards: u16,
+    rng: Rng,
+    epoch: Epoch,
+
+    slots: Arena<Slot>,
+    agenda: Agenda,
+    /// Connections whose left-over bytes can be used again.
+    resumed: VecDeque<ConnId>,
+    effects: VecDeque<Effect>,
+    /// Mail to this shard itself.
+    loopback: VecDeque<Mail>,
+    /// Who waits for which operation of the host.
+    operations: alloc::collections::BTreeMap<OpId, Operation>,
+    next_number: u64,
+
+    home: Home,
+    subscribers: Subscribers<ConnId>,
+    pools: Vec<Pool<ConnId>>,
+    cache: files::Cache,
+    /// Send-queue storage for the next connection that has something to send.
+    storage: Vec<Box<Storage>>,
+    date: ([u8; 29], u64),
+    /// Mail to other shards is piling up: publish nothing more.
+    is_congested: bool,
+    shutdown: Option<Instant>,
+    /// How many shards, this one included, have said that they are drained.
+    drained: u16,
+    has_said_drained: bool,
+}
+
+/// Which connections the host should look at, and when.
+#[derive(Debug)]
+struct Agenda {
+    wheel: Wheel<ConnId>,
+    changed: VecDeque<ConnId>,
+}
+
+impl Default for Agenda {
+    fn default() -> Self {
+        Self { wheel: Wheel::new(), changed: VecDeque::new() }
+    }
+}
+
+impl Agenda {
+    /// Marks a connection for the host, and arms its timer. An entry that is too early finds out when it fires.
+    fn settle(&mut self, conn: ConnId, slot: &mut Slot) {
+        if let Some(at) = slot.deadline()
+            && slot.armed.is_none_or(|armed| at < armed)
+        {
+            slot.armed = Some(at);
+            self.wheel.insert(at, conn);
+        }
+        if !slot.is_changed {
+            slot.is_changed = true;
+            self.changed.push_back(conn);
+        }
+    }
+}
+
+/// Who waits for an operation of the host.
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    File(ConnId),
+    Resolve(usize),
+}
+
+impl Shard {
+    /// Shard `number` of `shards`, without connections. All shards of a process get the same `seed`.
+    pub fn new(config: Arc<Config>, number: u16, shards: u16, seed: Seed) -> Self {
+        let epoch = Epoch(Rng::new(seed, u64::MAX).next_u64());
+        Self {
+            timeouts: config.limits.timeouts(),
+            http: config.limits.http.clone(),
+            number,
+            shards: shards.max(1),
+            rng: Rng::new(seed, u64::from(number)),
+            epoch,
+            slots: Arena::new(),
+            agenda: Agenda::default(),
+            resumed: VecDeque::new(),
+            effects: VecDeque::new(),
+            loopback: VecDeque::new(),
+            operations: alloc::collections::BTreeMap::new(),
+            next_number: 0,
+            home: Home::new(epoch, config.limits.pubsub.clone()),
+            subscribers: Subscribers::new(),
+            pools: config.upstreams.iter().map(|_| Pool::default()).collect(),
+            cache: files::Cache::default(),
+            storage: Vec::new(),
+            date: (date::format(0), 0),
+            is_congested: false,
+            shutdown: None,
+            drained: 0,
+            has_said_drained: false,
+            config,
+        }
+    }
+
+    /// A client connected; its bytes come with [`handle_read`](Self::handle_read). `None`: no room, drop the socket.
+    pub fn handle_accept(&mut self, now: Now, peer: SocketAddr) -> Option<ConnId> {
+        if !self.is_accepting() {
+            return None;
+        }
+        let conn = ServerConn::new(now, self.http.clone(), &self.timeouts);
+        let id = self.slots.insert(Slot::new(slot::Role::Server(slot::Server::new(conn)), peer));
+        self.settle(now, id);
+        Some(id)
+    }
+
+    /// What to do with a connection's socket. [`close`](Interest::close) for an unknown one.
+    pub fn interest(&self, conn: ConnId) -> Interest {
+        let Some(slot) = self.slots.get(conn) else { return Interest { close: true, ..Interest::default() } };
+        let mut interest = slot.interest();
+        if matches!(slot.role, slot::Role::Server(_) | slot::Role::WebSocket(_)) {
+            interest.read &= slot.unsent().len() < HIGH_WATER;
+        }
+        interest.read &= slot.leftover.len() < self.config.limits.pipelined_bytes;
+        interest
+    }
+
+    /// Fills `slices` with the next bytes to be written to a connection; says how many it filled.
+    pub fn outgoing<'a>(&'a self, conn: ConnId, slices: &mut [&'a [u8]]) -> usize {
+        self.slots.get(conn).map_or(0, |slot| slot.unsent().slices(slices))
+    }
+
+    /// A connection whose [`interest`](Self::interest) may have changed.
+    pub fn poll_changed(&mut self) -> Option<ConnId> {
+        while let Some(conn) = self.agenda.changed.pop_front() {
+            if let Some(slot) = self.slots.get_mut(conn) {
+                slot.is_changed = false;
+                return Some(conn);
+            }
+        }
+        None
+    }
+
+    /// Work for the host.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; in the past if there is work left over. O(1).
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.subscribers.is_pending() {
+            return Some(Instant::default());
+        }
+        let timers = crate::conn::earlier(self.agenda.wheel.poll_timeout(), self.home.poll_timeout());
+        crate::conn::earlier(timers, self.shutdown.filter(|_| !self.slots.is_empty()))
+    }
+
+    /// Whether another connection has room. If not, leave the listeners alone.
+    pub fn is_accepting(&self) -> bool {
+        self.shutdown.is_none() && self.slots.len() < self.config.limits.connections
+    }
+
+    /// Whether the shard was told to shut down, so that the listeners can be closed.
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutdown.is_some()
+    }
+
+    /// Whether all shards have finished: drop this one.
+    pub fn is_drained(&self) -> bool {
+        self.drained >= self.shards
+    }
+
+    /// The host cannot get rid of the mail for other shards (or can again): refuse to publish meanwhile.
+    pub fn handle_congestion(&mut self, is_congested: bool) {
+        self.is_congested = is_congested;
+    }
+
+    /// How many connections there are, of both directions.
+    pub fn connections(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Everything that touches a connection ends here.
+    fn settle(&mut self, _now: Now, conn: ConnId) {
+        if let Some(slot) = self.slots.get_mut(conn) {
+            self.agenda.settle(conn, slot);
+        }
+    }
+
+    /// Lets left-over bytes be used once the current work is done.
+    fn resume(&mut self, conn: ConnId) {
+        self.resumed.push_back(conn);
+    }
+
+    fn next_op(&mut self, operation: Operation) -> OpId {
+        self.next_number += 1;
+        let op = OpId(self.next_number);
+        self.operations.insert(op, operation);
+        op
+    }
+}

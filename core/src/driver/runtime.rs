@@ -1,0 +1,102 @@
+//! What the event loop needs of an async runtime: two small traits.
+
+use crate::shard::{Access, Completion, ConnId, FileId, IoError, OpId};
+use crate::time::{Instant, Now};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::future::Future;
+use core::net::SocketAddr;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+/// Clocks, listeners, timers and blocking work. One per shard, used from one thread.
+pub trait Runtime {
+    /// A connected socket.
+    type Stream: Stream;
+
+    /// What the clocks say.
+    fn now(&self) -> Now;
+
+    /// The next connection of any listener. After [`stop_accepting`](Self::stop_accepting): pending for ever.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(SocketAddr, Self::Stream)>;
+
+    /// Closes the listeners.
+    fn stop_accepting(&mut self);
+
+    /// Ready once `at` has passed; with `None`, never. Only the latest call counts.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()>;
+
+    /// Starts work that takes time; the driver polls the future until it is done, and drops it to give up.
+    fn perform(&mut self, work: Work) -> Task<Self::Stream>;
+
+    /// Closes a file.
+    fn close_file(&mut self, file: FileId);
+
+    /// Writes one line of the access log.
+    fn log(&mut self, access: &Access);
+}
+
+/// A connected socket, in both directions. Readiness is up to the implementation: the driver polls until pending.
+pub trait Stream {
+    /// Reads into `buffer`; 0 at the end of the stream.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, IoError>>;
+
+    /// Writes some of `slices` (at least one, none empty), in one system call where possible.
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<Result<usize, IoError>>;
+
+    /// Ends the outgoing direction; the peer reads an end of stream.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>>;
+}
+
+/// Work on its way.
+pub type Task<S> = Pin<Box<dyn Future<Output = Done<S>>>>;
+
+/// Work that takes time.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Work {
+    /// Open a TCP connection (with no delay), without a deadline of its own.
+    Connect {
+        /// What it will be called.
+        conn: ConnId,
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// Open `path` below `root` without leaving it (symbolic links included), and read its beginning.
+    OpenFile {
+        /// Names the answer.
+        op: OpId,
+        /// Absolute directory.
+        root: Arc<str>,
+        /// Relative path of normal components.
+        path: Box<str>,
+    },
+    /// Read a piece of an open file.
+    ReadFile {
+        /// Names the answer.
+        op: OpId,
+        /// Which file.
+        file: FileId,
+        /// From where, in bytes.
+        offset: u64,
+        /// How much at most, in bytes.
+        len: u32,
+    },
+    /// Look a name up.
+    Resolve {
+        /// Names the answer.
+        op: OpId,
+        /// The name.
+        host: Box<str>,
+        /// Belongs into the addresses.
+        port: u16,
+    },
+}
+
+/// Work that is done.
+#[derive(Debug)]
+pub enum Done<S> {
+    /// A file operation or a look-up.
+    Completed(OpId, Result<Completion, IoError>),
+    /// A connection, or none.
+    Connected(ConnId, Result<S, IoError>),
+}

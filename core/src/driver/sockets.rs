@@ -1,0 +1,146 @@
+//! The sockets of a driver: doing what their connections want.
+
+use super::wakeups::Wakeups;
+use super::{Runtime, Stream};
+use crate::shard::{ConnId, Shard};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::task::{Context, Poll, Waker};
+
+/// Reads and writes of one connection before the others get their turn.
+const MOVES: usize = 16;
+/// Pieces in one vectored write.
+const SLICES: usize = 16;
+
+pub(super) struct Sockets<S> {
+    slots: Vec<Slot<S>>,
+    wakeups: Arc<Wakeups>,
+    first: usize,
+}
+
+struct Slot<S> {
+    socket: Option<Socket<S>>,
+    /// One for all sockets that this slot will ever have.
+    waker: Waker,
+}
+
+struct Socket<S> {
+    conn: ConnId,
+    stream: S,
+    /// Whether trying may succeed: not since the last time it was pending.
+    is_readable: bool,
+    is_writable: bool,
+}
+
+impl<S: Stream> Sockets<S> {
+    /// None yet; their wake-up slots begin at `first`.
+    pub(super) fn new(wakeups: Arc<Wakeups>, first: usize) -> Self {
+        Self { slots: Vec::new(), wakeups, first }
+    }
+
+    pub(super) fn insert(&mut self, conn: ConnId, stream: S) {
+        while self.slots.len() <= conn.index() {
+            let waker = self.wakeups.waker(self.first + self.slots.len());
+            self.slots.push(Slot { socket: None, waker });
+        }
+        if let Some(slot) = self.slots.get_mut(conn.index()) {
+            slot.socket = Some(Socket { conn, stream, is_readable: true, is_writable: true });
+        }
+    }
+
+    /// The socket in slot `index` was woken.
+    pub(super) fn visit_ready<R: Runtime<Stream = S>>(
+        &mut self,
+        index: usize,
+        shard: &mut Shard,
+        runtime: &R,
+        buffer: &mut [u8],
+    ) {
+        if let Some(Slot { socket: Some(socket), .. }) = self.slots.get_mut(index) {
+            socket.is_readable = true;
+            socket.is_writable = true;
+            let conn = socket.conn;
+            self.visit(conn, shard, runtime, buffer);
+        }
+    }
+
+    /// Does what a connection wants, as far as the socket goes along.
+    pub(super) fn visit<R: Runtime<Stream = S>>(
+        &mut self,
+        conn: ConnId,
+        shard: &mut Shard,
+        runtime: &R,
+        buffer: &mut [u8],
+    ) {
+        let now = runtime.now();
+        let slot = self.slots.get_mut(conn.index()).filter(|slot| slot.socket.as_ref().is_some_and(|s| s.conn == conn));
+        let Some(Slot { socket: slot, waker }) = slot else {
+            // It is still being opened.
+            if shard.interest(conn).close {
+                shard.handle_closed(now, conn, None);
+            }
+            return;
+        };
+        let mut cx = Context::from_waker(waker);
+        for _ in 0..MOVES {
+            let Some(socket) = slot.as_mut() else { return };
+            let interest = shard.interest(conn);
+            if interest.close {
+                *slot = None;
+                return shard.handle_closed(now, conn, None);
+            }
+            let mut moved = false;
+            let mut result = Ok(());
+            if interest.write && socket.is_writable {
+                let mut slices: [&[u8]; SLICES] = [&[]; SLICES];
+                let filled = shard.outgoing(conn, &mut slices);
+                match socket.stream.poll_write(&mut cx, slices.get(..filled).unwrap_or_default()) {
+                    Poll::Ready(Ok(bytes)) => {
+                        shard.handle_write(now, conn, bytes);
+                        moved = true;
+                    }
+                    Poll::Ready(Err(error)) => result = Err(error),
+                    Poll::Pending => socket.is_writable = false,
+                }
+            } else if interest.shutdown && socket.is_writable {
+                match socket.stream.poll_shutdown(&mut cx) {
+                    Poll::Ready(Ok(())) => {
+                        shard.handle_shutdown_done(now, conn);
+                        moved = true;
+                    }
+                    Poll::Ready(Err(error)) => result = Err(error),
+                    Poll::Pending => socket.is_writable = false,
+                }
+            }
+            if interest.read && socket.is_readable && result.is_ok() {
+                match socket.stream.poll_read(&mut cx, buffer) {
+                    Poll::Ready(Ok(0)) => {
+                        shard.handle_eof(now, conn);
+                        moved = true;
+                    }
+                    Poll::Ready(Ok(bytes)) => {
+                        shard.handle_read(now, conn, buffer.get_mut(..bytes).unwrap_or_default());
+                        moved = true;
+                    }
+                    Poll::Ready(Err(error)) => result = Err(error),
+                    Poll::Pending => socket.is_readable = false,
+                }
+            }
+            if let Err(error) = result {
+                *slot = None;
+                return shard.handle_closed(now, conn, Some(error));
+            }
+            if !moved {
+                return;
+            }
+        }
+        waker.wake_by_ref();
+    }
+}
+
+impl<S> fmt::Debug for Sockets<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sockets").field("slots", &self.slots.len()).finish_non_exhaustive()
+    }
+}

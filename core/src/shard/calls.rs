@@ -1,0 +1,273 @@
+//! WebSockets: the opening handshake, the echo, calls.
+
+use super::follow::{Joining, Members, Socket, SocketKind};
+use super::slot::{Exchange, Role};
+use super::{Busy, ConnId, Receipt, Shard};
+use crate::config::Handler;
+use crate::conn::{Content, WebSocketConn, WebSocketEvent};
+use crate::handler::call::{self, Call, Refused, Request};
+use crate::handler::follow::{Since, Topics, Wanted};
+use crate::http1::{FieldLines, Framing, RequestHead, StatusCode, Version};
+use crate::pubsub::{Body, Positions, Topic};
+use crate::time::Now;
+use crate::ws::{Opcode, Role as Side, handshake};
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// The subprotocol whose grammar the calls have.
+const SUBPROTOCOLS: &[&str] = &["v1.swindon-lattice+json"];
+
+impl Shard {
+    pub(super) fn start_websocket(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        head: &RequestHead<'_>,
+        framing: Framing,
+        handler: &Handler,
+    ) {
+        let minor = u8::from(head.version == Version::Http11);
+        let supported = if *handler == Handler::Echo { &[] } else { SUBPROTOCOLS };
+        let accepted = match handshake::accept(head.method.as_str(), minor, head.fields.iter(), supported) {
+            _ if framing != Framing::Empty => Err(handshake::Refusal::HasContent),
+            answer => answer,
+        };
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(refusal) => return self.refuse_websocket(now, conn, refusal),
+        };
+        let wanted = match Wanted::parse(
+            head.target.query().unwrap_or_default(),
+            &head.fields,
+            self.config.limits.subscriptions,
+        ) {
+            Ok(wanted) => wanted,
+            Err(reason) => return self.refuse(now, conn, StatusCode::BAD_REQUEST, &reason),
+        };
+        let Self { slots, timeouts, .. } = self;
+        let Some(slot) = slots.get_mut(conn) else { return };
+        let Role::Server(server) = &mut slot.role else { return };
+        let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
+        let id = server.id.hyphenated().encode_lower(&mut id).as_bytes();
+        let switched = server.conn.switch_protocols(now, timeouts, |head| {
+            head.lines(FieldLines::new("connection: upgrade\r\nupgrade: websocket\r\n"));
+            head.field("sec-websocket-accept", &accepted.accept)?.field("x-barium", id)?;
+            if let Some(subprotocol) = accepted.subprotocol {
+                head.field("sec-websocket-protocol", subprotocol.as_bytes())?;
+            }
+            Ok(())
+        });
+        if switched.is_err() {
+            return server.conn.abort();
+        }
+        if let Some(line) = &mut server.line {
+            line.status = 101;
+        }
+        let out = core::mem::take(server.conn.outbox());
+        server.exchange = Exchange::Idle;
+        self.finish(now, conn);
+        let limits = self.config.limits.websocket.clone();
+        let socket = Socket {
+            conn: WebSocketConn::new(now, Side::Server, limits, &self.timeouts, out),
+            members: Members::new(),
+            kind: if *handler == Handler::Echo { SocketKind::Echo } else { SocketKind::Calls },
+            joins: Vec::new(),
+            publishes: Vec::new(),
+        };
+        let is_echo = socket.kind == SocketKind::Echo;
+        if let Some(slot) = self.slots.get_mut(conn) {
+            slot.role = Role::WebSocket(socket);
+        }
+        if !is_echo {
+            self.join_socket(now, conn, None, &wanted.topics, wanted.since);
+        }
+    }
+
+    fn refuse_websocket(&mut self, now: Now, conn: ConnId, refusal: handshake::Refusal) {
+        let status = StatusCode::new(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        let reason = [&*refusal.to_string(), "\n"].concat();
+        self.respond(now, conn, status, Content::Full(reason.as_bytes()), |head| {
+            head.lines(super::request::TEXT);
+            if let Some(version) = refusal.version() {
+                head.lines(FieldLines::new("upgrade: websocket\r\nconnection: upgrade\r\n"));
+                let _ = head.field("sec-websocket-version", version.as_bytes());
+            }
+        });
+        self.finish(now, conn);
+    }
+
+    pub(super) fn handle_websocket_event(&mut self, now: Now, conn: ConnId, event: WebSocketEvent<'_>) {
+        let Self { slots, timeouts, rng, .. } = self;
+        let Some(Role::WebSocket(socket)) = slots.get_mut(conn).map(|slot| &mut slot.role) else { return };
+        match (event, socket.kind) {
+            (WebSocketEvent::Text(text), SocketKind::Echo) => {
+                socket.conn.send(now, timeouts, Opcode::Text, text.as_bytes(), || rng.next_key());
+            }
+            (WebSocketEvent::Binary(data), SocketKind::Echo) => {
+                socket.conn.send(now, timeouts, Opcode::Binary, &data, || rng.next_key());
+            }
+            (WebSocketEvent::Text(text), SocketKind::Calls) => self.handle_call(now, conn, &text),
+            (WebSocketEvent::Binary(data), SocketKind::Calls) => match core::str::from_utf8(&data) {
+                Ok(text) => self.handle_call(now, conn, &Cow::Borrowed(text)),
+                Err(_) => self.send_text(now, conn, &call::refused("{}", "a call is JSON").0),
+            },
+            (WebSocketEvent::Closed(_) | WebSocketEvent::Failed(_), _) => {
+                let members = core::mem::take(&mut socket.members);
+                socket.joins = Vec::new();
+                self.leave(&members);
+            }
+        }
+    }
+
+    fn handle_call(&mut self, now: Now, conn: ConnId, text: &str) {
+        let limit = self.config.limits.subscriptions;
+        let Call { meta, request } = match Call::parse(text) {
+            Ok(call) => call,
+            Err(Refused(error)) => return self.send_text(now, conn, &error),
+        };
+        let refusal = match request {
+            Request::Subscribe(names, position) => match topics(&names) {
+                Err(reason) => reason,
+                Ok(topics) => {
+                    let Some(socket) = self.socket(conn) else { return };
+                    if socket.members.len() + topics.len() > limit {
+                        alloc::format!("no more than {limit} topics at a time")
+                    } else {
+                        let since = Since::parse(position.as_bytes());
+                        return self.join_socket(now, conn, Some(meta), &topics, since);
+                    }
+                }
+            },
+            Request::Unsubscribe(names) => match topics(&names) {
+                Err(reason) => reason,
+                Ok(topics) => {
+                    self.leave_topics(conn, &topics);
+                    return self.send_text(now, conn, &call::result(&meta, "{}"));
+                }
+            },
+            Request::Publish(name, data) => match Topic::new(&name) {
+                Err(error) => error.to_string(),
+                Ok(topic) => {
+                    let tag = self.next_tag();
+                    let limit = self.config.limits.calls;
+                    let Some(socket) = self.socket(conn) else { return };
+                    if socket.publishes.len() < limit {
+                        socket.publishes.push((tag, meta));
+                        return self.publish(conn, tag, topic, Body::Json(Bytes::copy_from_slice(data.as_bytes())));
+                    }
+                    alloc::format!("no more than {limit} calls at a time")
+                }
+            },
+        };
+        self.send_text(now, conn, &call::refused(&meta, &refusal).0);
+    }
+
+    /// Subscribes; the greeting (no meta) or the result follows when all homes have answered. A topic that is followed
+    /// already is followed anew, from the new position.
+    fn join_socket(&mut self, now: Now, conn: ConnId, meta: Option<Box<str>>, topics: &[Topic], since: Since) {
+        self.leave_topics(conn, topics);
+        let members = self.follow(conn, topics, &since);
+        let Some(socket) = self.socket(conn) else { return };
+        socket.members.extend_from_slice(&members);
+        let waiting = members.len();
+        let (starts, recovery, held) = (Positions::new(), Vec::new(), Vec::new());
+        socket.joins.push(Joining { meta, members, waiting, since, starts, recovery, held });
+        if waiting == 0 {
+            self.answer_joining(now, conn);
+        }
+    }
+
+    fn leave_topics(&mut self, conn: ConnId, topics: &[Topic]) {
+        let Self { slots, subscribers, .. } = self;
+        let Some(Role::WebSocket(socket)) = slots.get_mut(conn).map(|slot| &mut slot.role) else { return };
+        let mut left = Members::new();
+        socket.members.retain(|member| {
+            let is_one = subscribers.topic(*member).is_some_and(|topic| topics.contains(topic));
+            if is_one {
+                left.push(*member);
+            }
+            !is_one
+        });
+        // Whoever waits for one of them waits no longer: the home's answer will find it gone.
+        for joining in &mut socket.joins {
+            let before = joining.members.len();
+            joining.members.retain(|member| !left.contains(member));
+            joining.waiting = joining.waiting.saturating_sub(before - joining.members.len());
+        }
+        self.leave(&left);
+    }
+
+    /// Answers the subscriptions that have been answered by all homes.
+    pub(super) fn answer_joining(&mut self, now: Now, conn: ConnId) {
+        while let Some(socket) = self.socket(conn)
+            && let Some(index) = socket.joins.iter().position(|joining| joining.waiting == 0)
+        {
+            let joining = socket.joins.remove(index);
+            let recovery = match joining.since.is_resume() {
+                true => ["[", &String::from_utf8_lossy(&joining.recovery), "]"].concat(),
+                false => "null".into(),
+            };
+            let data = alloc::format!("{{\"position\":\"{}\",\"recovery\":{recovery}}}", joining.starts);
+            let text = match &joining.meta {
+                Some(meta) => call::result(meta, &data),
+                None => ["[\"hello\",{},", &data, "]"].concat(),
+            };
+            self.send_text(now, conn, &text);
+            let Self { slots, timeouts, .. } = self;
+            let Some(Role::WebSocket(socket)) = slots.get_mut(conn).map(|slot| &mut slot.role) else { return };
+            for message in &joining.held {
+                socket.conn.send_frame(now, timeouts, &message.ws);
+            }
+        }
+    }
+
+    pub(super) fn answer_publish_call(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        tag: u64,
+        topic: &Topic,
+        receipt: Result<Receipt, Busy>,
+    ) {
+        let Some(socket) = self.socket(conn) else { return };
+        let Some(index) = socket.publishes.iter().position(|(of, _)| *of == tag) else { return };
+        let (_, meta) = socket.publishes.swap_remove(index);
+        let answer = match receipt {
+            Ok(receipt) => {
+                let receipt = super::publish::receipt_json(topic, receipt);
+                call::result(&meta, &String::from_utf8_lossy(&receipt))
+            }
+            Err(Busy) => call::error(&meta, "busy", "too much is on its way; try again").0,
+        };
+        self.send_text(now, conn, &answer);
+    }
+
+    fn send_text(&mut self, now: Now, conn: ConnId, text: &str) {
+        let Self { slots, timeouts, rng, .. } = self;
+        if let Some(Role::WebSocket(socket)) = slots.get_mut(conn).map(|slot| &mut slot.role) {
+            socket.conn.send(now, timeouts, Opcode::Text, text.as_bytes(), || rng.next_key());
+        }
+    }
+
+    fn socket(&mut self, conn: ConnId) -> Option<&mut Socket> {
+        match &mut self.slots.get_mut(conn)?.role {
+            Role::WebSocket(socket) => Some(socket),
+            Role::Client(_) | Role::Server(_) | Role::Tunnel(_) => None,
+        }
+    }
+}
+
+/// Topics by name, each once.
+fn topics(names: &[String]) -> Result<Topics, String> {
+    let mut topics = Topics::new();
+    for name in names {
+        let topic = Topic::new(name).map_err(|error| alloc::format!("{name:?}: {error}"))?;
+        if !topics.contains(&topic) {
+            topics.push(topic);
+        }
+    }
+    Ok(topics)
+}

@@ -1,0 +1,138 @@
+//! What a shard asks of its host, and what comes back.
+
+use super::mail::Mail;
+use crate::arena::Id;
+use crate::time::{Now, UnixTime};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::net::SocketAddr;
+use core::time::Duration;
+use uuid::Uuid;
+
+/// Names a connection of a shard, of either direction.
+pub type ConnId = Id<super::slot::Slot>;
+
+/// Names an operation of the host that has not come back yet.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct OpId(pub(super) u64);
+
+/// Names an open file; chosen by the host.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct FileId(pub u64);
+
+/// One-shot work for the host. State (what to read, write, shut down and close) is asked for, not told: see
+/// [`Shard::interest`](super::Shard::interest).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Close a file; nothing comes back.
+    CloseFile(FileId),
+    /// Open a connection; [`Shard::handle_connected`](super::Shard::handle_connected) or
+    /// [`handle_closed`](super::Shard::handle_closed) follows. The id exists already.
+    Connect {
+        /// What the connection will be called.
+        conn: ConnId,
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// One request was answered: write it to the log.
+    Log(Box<Access>),
+    /// Open a file or find out that it is a directory; [`Completion::Opened`] follows.
+    OpenFile {
+        /// Names the answer.
+        op: OpId,
+        /// The directory that must not be left, by symbolic links neither.
+        root: Arc<str>,
+        /// A relative path of normal components.
+        path: Box<str>,
+    },
+    /// Read a piece of an open file; [`Completion::Read`] follows.
+    ReadFile {
+        /// Names the answer.
+        op: OpId,
+        /// Which file.
+        file: FileId,
+        /// From where, in bytes.
+        offset: u64,
+        /// How much at most, in bytes.
+        len: u32,
+    },
+    /// Look a name up; [`Completion::Resolved`] follows.
+    Resolve {
+        /// Names the answer.
+        op: OpId,
+        /// The name.
+        host: Box<str>,
+        /// Belongs into the addresses.
+        port: u16,
+    },
+    /// Hand a message to another shard, keeping the order per shard.
+    Send {
+        /// Which shard.
+        to: u16,
+        /// What.
+        mail: Mail,
+    },
+}
+
+/// The result of an [`Effect`] that names an operation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Completion {
+    /// The path names a directory.
+    Directory,
+    /// The path names a regular file, open now unless `first` is all of it.
+    Opened {
+        /// For reading on and closing; `None` if `first` is the whole file.
+        file: Option<FileId>,
+        /// Bytes.
+        len: u64,
+        /// Last modification.
+        modified: UnixTime,
+        /// The beginning of the file, up to 64 KiB.
+        first: Bytes,
+    },
+    /// A piece of a file; shorter than asked for only at its end.
+    Read(Bytes),
+    /// The addresses of a name, at least one.
+    Resolved(Vec<SocketAddr>),
+}
+
+/// Why the host could not do something.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum IoError {
+    /// Nobody listens there.
+    ConnectionRefused,
+    /// The peer, or something between, cut the connection.
+    ConnectionReset,
+    /// There is no such file, or no such name.
+    NotFound,
+    /// Not ours to read.
+    PermissionDenied,
+    /// It took too long.
+    TimedOut,
+    /// Anything else.
+    Other,
+}
+
+/// One answered request, for the log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Access {
+    /// When the answer was complete.
+    pub at: Now,
+    /// From the first byte of the request to the last byte of the answer.
+    pub took: Duration,
+    /// Who asked.
+    pub peer: SocketAddr,
+    /// `X-Barium`.
+    pub id: Uuid,
+    /// The method and the request-target, as far as they could be read.
+    pub request: Box<str>,
+    /// The status; 101 for a WebSocket or a tunnel, 0 if none was sent.
+    pub status: u16,
+    /// Bytes of content of the answer.
+    pub bytes: u64,
+}

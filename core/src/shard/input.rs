@@ -1,0 +1,277 @@
+//! Sockets: bytes in, bytes out, ends, deadlines.
+
+use super::slot::{Exchange, Role, Server, Slot};
+use super::{ConnId, FAN_OUT, HIGH_WATER, IoError, LOW_WATER, Shard};
+use crate::time::Now;
+use alloc::vec::Vec;
+use core::mem;
+use core::net::SocketAddr;
+
+impl Shard {
+    /// Bytes were read from a connection. They are used, changed (unmasked) or copied before this returns.
+    pub fn handle_read(&mut self, now: Now, conn: ConnId, input: &mut [u8]) {
+        self.lend(conn);
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        if slot.leftover.is_empty() {
+            let used = self.consume(now, conn, input);
+            if let (Some(slot), Some(rest)) = (self.slots.get_mut(conn), input.get(used..)) {
+                slot.leftover.extend_from_slice(rest);
+            }
+        } else {
+            slot.leftover.extend_from_slice(input);
+            self.consume_leftover(now, conn);
+        }
+        self.settle(now, conn);
+        self.work(now);
+    }
+
+    /// The peer ended its direction.
+    pub fn handle_eof(&mut self, now: Now, conn: ConnId) {
+        self.lend(conn);
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        match &mut slot.role {
+            Role::Server(server) => {
+                let is_lost = server.conn.handle_eof(now, &self.timeouts);
+                // Nobody is left to listen to a stream; an ordinary request is answered still.
+                if is_lost || matches!(server.exchange, Exchange::Stream(_) | Exchange::Poll(_)) {
+                    server.conn.abort();
+                }
+            }
+            Role::WebSocket(socket) => socket.conn.handle_eof(),
+            Role::Client(_) => self.handle_upstream_eof(now, conn),
+            Role::Tunnel(_) => self.handle_tunnel_eof(now, conn),
+        }
+        self.settle(now, conn);
+        self.work(now);
+    }
+
+    /// The first `bytes` of what [`outgoing`](Self::outgoing) gave were written.
+    pub fn handle_write(&mut self, now: Now, conn: ConnId, bytes: usize) {
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        let out = slot.outbox();
+        out.advance(bytes);
+        let pending = out.len();
+        if let Some(storage) = out.reclaim()
+            && self.storage.len() < FAN_OUT
+        {
+            self.storage.push(storage);
+        }
+        match &mut slot.role {
+            Role::Client(client) => client.conn.wrote(now, &self.timeouts, self.config.limits.upstream_timeout),
+            Role::Server(server) => server.conn.wrote(now, &self.timeouts),
+            Role::Tunnel(tunnel) => tunnel.conn.wrote(now, &self.timeouts),
+            Role::WebSocket(socket) => socket.conn.wrote(now, &self.timeouts),
+        }
+        if pending < LOW_WATER {
+            self.handle_room(now, conn);
+        }
+        self.settle(now, conn);
+        self.work(now);
+    }
+
+    /// The outgoing direction was ended, as asked.
+    pub fn handle_shutdown_done(&mut self, now: Now, conn: ConnId) {
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        match &mut slot.role {
+            Role::Client(_) => {}
+            Role::Server(server) => server.conn.handle_shutdown(),
+            Role::Tunnel(tunnel) => tunnel.conn.handle_shutdown(),
+            Role::WebSocket(socket) => socket.conn.handle_shutdown(),
+        }
+        self.settle(now, conn);
+    }
+
+    /// The socket is gone: dropped as asked, broken, or never opened.
+    pub fn handle_closed(&mut self, now: Now, conn: ConnId, error: Option<IoError>) {
+        if let Some(Slot { role: Role::Client(_), .. }) = self.slots.get(conn) {
+            self.handle_upstream_closed(now, conn, error);
+        }
+        let Some(slot) = self.slots.remove(conn) else { return };
+        match slot.role {
+            Role::Client(client) => {
+                if let Some(pool) = self.pools.get_mut(client.upstream) {
+                    pool.closed(conn);
+                }
+            }
+            Role::Server(server) => self.abandon(now, slot.peer, server),
+            Role::Tunnel(tunnel) => self.handle_tunnel_closed(now, &tunnel),
+            Role::WebSocket(socket) => self.leave(&socket.members),
+        }
+        self.work(now);
+    }
+
+    /// A deadline may have passed, or there is work left over. Calling it for nothing costs nothing.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some((at, conn)) = self.agenda.wheel.pop_due(now.instant) {
+            let Some(slot) = self.slots.get_mut(conn) else { continue };
+            if slot.armed != Some(at) {
+                continue;
+            }
+            slot.armed = None;
+            if slot.deadline().is_some_and(|deadline| deadline <= now.instant) {
+                self.lend(conn);
+                self.handle_deadline(now, conn);
+            }
+            self.settle(now, conn);
+        }
+        self.home.handle_timeout(now.instant);
+        if self.shutdown.is_some_and(|at| at <= now.instant) {
+            self.abort_all(now);
+        }
+        self.work(now);
+    }
+
+    fn handle_deadline(&mut self, now: Now, conn: ConnId) {
+        let Self { slots, rng, timeouts, .. } = self;
+        let Some(slot) = slots.get_mut(conn) else { return };
+        match &mut slot.role {
+            Role::WebSocket(socket) => socket.conn.handle_timeout(now, timeouts, || rng.next_key()),
+            Role::Tunnel(tunnel) => tunnel.conn.handle_timeout(now),
+            Role::Client(_) => self.handle_upstream_deadline(now, conn),
+            Role::Server(server) => {
+                let refused = server.conn.handle_timeout(now, timeouts);
+                match &mut server.exchange {
+                    _ if refused.is_some() => self.handle_refused(now, conn, refused),
+                    Exchange::Poll(poll) if poll.until <= now.instant => self.answer_poll(now, conn),
+                    Exchange::Stream(stream) if stream.heartbeat <= now.instant => self.send_heartbeat(now, conn),
+                    Exchange::Idle
+                    | Exchange::Opening(_)
+                    | Exchange::Sending(_)
+                    | Exchange::Poll(_)
+                    | Exchange::Proxying(_)
+                    | Exchange::Publishing(_)
+                    | Exchange::Published(_)
+                    | Exchange::Stream(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Uses as many of the bytes as it can; returns how many.
+    fn consume(&mut self, now: Now, conn: ConnId, input: &mut [u8]) -> usize {
+        let mut used_up = 0;
+        loop {
+            let Self { slots, rng, timeouts, config, .. } = self;
+            let (Some(slot), Some(rest)) = (slots.get_mut(conn), input.get_mut(used_up..)) else { return input.len() };
+            // A reader that does not read its answers gets no more of them.
+            if slot.unsent().len() > HIGH_WATER && matches!(slot.role, Role::Server(_) | Role::WebSocket(_)) {
+                return used_up;
+            }
+            let (used, is_event) = match &mut slot.role {
+                Role::Server(server) => {
+                    let (used, event) = server.conn.receive(now, timeouts, rest);
+                    let is_event = event.is_some();
+                    if let Some(event) = event {
+                        self.handle_server_event(now, conn, event);
+                    }
+                    (used, is_event)
+                }
+                Role::WebSocket(socket) => {
+                    let (used, event) = socket.conn.receive(now, timeouts, || rng.next_key(), rest);
+                    let is_event = event.is_some();
+                    if let Some(event) = event {
+                        self.handle_websocket_event(now, conn, event);
+                    }
+                    (used, is_event)
+                }
+                Role::Client(client) => {
+                    let (used, event) = client.conn.receive(now, config.limits.upstream_timeout, rest);
+                    let is_event = event.is_some();
+                    if let Some(event) = event {
+                        self.handle_client_event(now, conn, event);
+                    }
+                    (used, is_event)
+                }
+                Role::Tunnel(_) => (self.pass_through(now, conn, rest), false),
+            };
+            used_up += used;
+            if !is_event && used == 0 || used_up >= input.len() && !is_event {
+                return used_up;
+            }
+        }
+    }
+
+    fn consume_leftover(&mut self, now: Now, conn: ConnId) {
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        let mut bytes = mem::take(&mut slot.leftover);
+        let used = self.consume(now, conn, &mut bytes);
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        slot.leftover = if used >= bytes.len() {
+            Vec::new()
+        } else {
+            bytes.drain(..used);
+            bytes
+        };
+    }
+
+    /// Work that other work left behind: bytes that can be used now, mail to ourselves, a piece of the fan-out.
+    pub(super) fn work(&mut self, now: Now) {
+        let mut budget = FAN_OUT;
+        loop {
+            if let Some(conn) = self.resumed.pop_front() {
+                self.lend(conn);
+                self.consume_leftover(now, conn);
+                self.settle(now, conn);
+            } else if let Some(mail) = self.loopback.pop_front() {
+                self.handle_mail_now(now, mail);
+            } else if budget > 0 && self.subscribers.is_pending() {
+                budget = budget.saturating_sub(self.fan_out(now, budget));
+            } else {
+                break;
+            }
+        }
+        self.say_drained();
+    }
+
+    /// Gives a connection storage for its send queue, if it has none.
+    pub(super) fn lend(&mut self, conn: ConnId) {
+        if let Some(slot) = self.slots.get_mut(conn) {
+            slot.outbox().lend(|| self.storage.pop());
+        }
+    }
+
+    /// A client has gone in the middle of something.
+    fn abandon(&mut self, now: Now, peer: SocketAddr, mut server: Server) {
+        self.log(now, peer, &mut server);
+        match server.exchange {
+            Exchange::Sending(sending) => self.effects.push_back(super::Effect::CloseFile(sending.file)),
+            Exchange::Poll(poll) => self.leave(&poll.members),
+            Exchange::Stream(stream) => self.leave(&stream.members),
+            Exchange::Proxying(upstream) => self.abandon_upstream(now, upstream),
+            Exchange::Idle | Exchange::Opening(_) | Exchange::Publishing(_) | Exchange::Published(_) => {}
+        }
+    }
+
+    /// There is room in a connection's send queue: let its source go on.
+    fn handle_room(&mut self, now: Now, conn: ConnId) {
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        if !slot.leftover.is_empty() {
+            self.resumed.push_back(conn);
+        }
+        match &mut slot.role {
+            Role::Server(server) => match &server.exchange {
+                Exchange::Sending(_) => self.read_file(conn),
+                Exchange::Proxying(upstream) => {
+                    let upstream = *upstream;
+                    self.resume_upstream(now, upstream);
+                }
+                Exchange::Idle
+                | Exchange::Opening(_)
+                | Exchange::Poll(_)
+                | Exchange::Publishing(_)
+                | Exchange::Published(_)
+                | Exchange::Stream(_) => {}
+            },
+            Role::Client(client) => {
+                if let Some(downstream) = client.downstream {
+                    self.resume_downstream(now, downstream);
+                }
+            }
+            Role::Tunnel(tunnel) => {
+                let other = tunnel.other;
+                self.resume_tunnel(now, other);
+            }
+            Role::WebSocket(_) => {}
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What shards say to each other. Between two shards the order is kept.
+
+use super::ConnId;
+use crate::pubsub::{Body, Joined, MemberId, Message, Position, Topic};
+use alloc::sync::Arc;
+use core::time::Duration;
+
+/// A message from one shard to another, or from the host.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Mail {
+    /// To a subscriber's shard: a topic's home has numbered a message.
+    Deliver(Arc<Message>),
+    /// To every shard: the sender has no connections left and is shutting down.
+    Drained,
+    /// To a topic's home: let a connection of `from` follow it.
+    Join {
+        /// The shard to answer.
+        from: u16,
+        /// Whose subscription.
+        conn: ConnId,
+        /// Which subscription.
+        member: MemberId,
+        /// Which topic.
+        topic: Topic,
+        /// Where the subscriber was.
+        since: Option<Position>,
+    },
+    /// The answer to `Join`; `None` if there is no room for another topic.
+    Joined {
+        /// As asked.
+        conn: ConnId,
+        /// As asked.
+        member: MemberId,
+        /// As asked.
+        topic: Topic,
+        /// What the home says.
+        joined: Option<Joined>,
+    },
+    /// To a topic's home: a subscriber of `from` has gone.
+    Leave {
+        /// The shard that had it.
+        from: u16,
+        /// Which topic.
+        topic: Topic,
+    },
+    /// To a topic's home: publish.
+    Publish {
+        /// The shard to answer.
+        from: u16,
+        /// The publisher.
+        conn: ConnId,
+        /// Tells the publisher's requests apart.
+        tag: u64,
+        /// Which topic.
+        topic: Topic,
+        /// What.
+        body: Body,
+    },
+    /// The answer to `Publish`.
+    Published {
+        /// As asked.
+        conn: ConnId,
+        /// As asked.
+        tag: u64,
+        /// As asked.
+        topic: Topic,
+        /// What became of it.
+        receipt: Result<Receipt, Busy>,
+    },
+    /// From the host: stop accepting, finish what is under way, be done after this long at the latest.
+    Shutdown(Duration),
+}
+
+/// A message was numbered and is on its way.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Receipt {
+    /// Its number.
+    pub position: Position,
+    /// How many subscribers the topic had.
+    pub subscribers: u32,
+}
+
+/// Too much on its way, or too many topics: try again later.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Busy;

@@ -1,0 +1,180 @@
+//! What a shard knows about one connection.
+
+use super::follow::{Poll, Socket, Stream};
+use super::{ConnId, FileId, OpId};
+use crate::conn::{ClientConn, Interest, ServerConn, TunnelConn};
+use crate::outbox::Outbox;
+use crate::pubsub::Topic;
+use crate::time::Instant;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::net::SocketAddr;
+use uuid::Uuid;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Slot {
+    pub(super) role: Role,
+    /// Bytes that were read and not used yet. No memory while there are none.
+    pub(super) leftover: Vec<u8>,
+    /// The earliest entry in the timer wheel.
+    pub(super) armed: Option<Instant>,
+    /// Whether the host is told to look at it already.
+    pub(super) is_changed: bool,
+    pub(super) peer: SocketAddr,
+}
+
+/// What kind of connection it is.
+#[derive(Debug)]
+pub(super) enum Role {
+    Client(Box<Client>),
+    Server(Server),
+    Tunnel(Box<Tunnel>),
+    WebSocket(Socket),
+}
+
+/// A client of ours, speaking HTTP.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) conn: ServerConn,
+    pub(super) exchange: Exchange,
+    /// `X-Barium` of the request at hand.
+    pub(super) id: Uuid,
+    /// For the access log; only if one is wanted.
+    pub(super) line: Option<Box<Line>>,
+}
+
+/// What the access log will say.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) request: Box<str>,
+    pub(super) began: Instant,
+    pub(super) status: u16,
+    pub(super) bytes: u64,
+}
+
+/// What is being done about the request at hand.
+#[derive(Debug)]
+pub(super) enum Exchange {
+    /// Nothing: between requests, or the rest of a request that was answered already.
+    Idle,
+    /// A file is being opened.
+    Opening(Box<Opening>),
+    /// A file is being sent.
+    Sending(Box<Sending>),
+    /// A long-poll.
+    Poll(Box<Poll>),
+    /// An upstream connection has the request.
+    Proxying(ConnId),
+    /// Content to be published is arriving.
+    Publishing(Box<Publishing>),
+    /// The topic's home has the message; it answers to this tag.
+    Published(u64),
+    /// An event stream.
+    Stream(Box<Stream>),
+}
+
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) op: OpId,
+    pub(super) handler: usize,
+    pub(super) path: Box<str>,
+    /// The path as it stood in the target, for the redirect to a directory.
+    pub(super) raw_path: Box<str>,
+    pub(super) conditions: crate::handler::files::Conditions,
+}
+
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) file: FileId,
+    pub(super) offset: u64,
+    pub(super) end: u64,
+    /// The piece that is being read.
+    pub(super) op: Option<OpId>,
+}
+
+#[derive(Debug)]
+pub(super) struct Publishing {
+    pub(super) topic: Topic,
+    pub(super) content_type: Option<Bytes>,
+    pub(super) content: Vec<u8>,
+}
+
+/// A connection to a backend.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) conn: ClientConn,
+    pub(super) upstream: usize,
+    /// Whose request it has; none while idle in the pool.
+    pub(super) downstream: Option<ConnId>,
+    /// The request's bytes, if it may be sent once more: taken from the pool, without content, nothing answered yet.
+    pub(super) retry: Option<Bytes>,
+    /// The final response head was passed on.
+    pub(super) is_answered: bool,
+    /// The request asked for an upgrade.
+    pub(super) wants_upgrade: bool,
+    pub(super) is_head: bool,
+}
+
+/// One half of an upgraded connection that is passed through.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    pub(super) conn: TunnelConn,
+    pub(super) other: ConnId,
+}
+
+impl Slot {
+    pub(super) fn new(role: Role, peer: SocketAddr) -> Self {
+        Self { role, leftover: Vec::new(), armed: None, is_changed: false, peer }
+    }
+
+    pub(super) fn interest(&self) -> Interest {
+        match &self.role {
+            Role::Client(client) => client.conn.interest(),
+            Role::Server(server) => server.conn.interest(),
+            Role::Tunnel(tunnel) => tunnel.conn.interest(),
+            Role::WebSocket(socket) => socket.conn.interest(),
+        }
+    }
+
+    pub(super) fn unsent(&self) -> &Outbox {
+        match &self.role {
+            Role::Client(client) => client.conn.unsent(),
+            Role::Server(server) => server.conn.unsent(),
+            Role::Tunnel(tunnel) => tunnel.conn.unsent(),
+            Role::WebSocket(socket) => socket.conn.unsent(),
+        }
+    }
+
+    pub(super) fn outbox(&mut self) -> &mut Outbox {
+        match &mut self.role {
+            Role::Client(client) => client.conn.outbox(),
+            Role::Server(server) => server.conn.outbox(),
+            Role::Tunnel(tunnel) => tunnel.conn.outbox(),
+            Role::WebSocket(socket) => socket.conn.outbox(),
+        }
+    }
+
+    /// The earliest of the connection's and its exchange's deadlines.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.role {
+            Role::Client(client) => client.conn.deadline(),
+            Role::Server(server) => {
+                let exchange = match &server.exchange {
+                    Exchange::Poll(poll) => Some(poll.until),
+                    Exchange::Stream(stream) => Some(stream.heartbeat),
+                    Exchange::Idle
+                    | Exchange::Opening(_)
+                    | Exchange::Sending(_)
+                    | Exchange::Proxying(_)
+                    | Exchange::Publishing(_)
+                    | Exchange::Published(_) => None,
+                };
+                crate::conn::earlier(server.conn.deadline(), exchange)
+            }
+            Role::Tunnel(tunnel) => tunnel.conn.deadline(),
+            Role::WebSocket(socket) => socket.conn.deadline(),
+        }
+    }
+}
