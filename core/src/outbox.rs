@@ -16,9 +16,9 @@ const KEEP_LIMIT: usize = 8 * 1024;
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Outbox(Option<Box<Storage>>);
 
-/// What a non-empty [`Outbox`] holds: reusable, so that answering a request allocates nothing.
+/// What a non-empty [`Outbox`] holds.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
-pub struct Storage {
+struct Storage {
     segments: VecDeque<Bytes>,
     tail: Vec<u8>,
     /// How much of `tail` was sent already; only while `segments` is empty.
@@ -116,21 +116,6 @@ impl Outbox {
         self.0 = None;
     }
 
-    /// Gives an outbox without storage one that was used before.
-    pub fn lend(&mut self, storage: impl FnOnce() -> Option<Box<Storage>>) {
-        if self.0.is_none() {
-            self.0 = storage();
-        }
-    }
-
-    /// Takes the storage of an empty outbox back, for the next one. `None` if there is nothing worth keeping.
-    pub fn reclaim(&mut self) -> Option<Box<Storage>> {
-        if !self.is_empty() {
-            return None;
-        }
-        self.0.take().filter(|storage| storage.tail.capacity() <= KEEP_LIMIT)
-    }
-
     fn storage(&mut self) -> &mut Storage {
         self.0.get_or_insert_default()
     }
@@ -146,6 +131,39 @@ impl Storage {
         tail.advance(mem::take(&mut self.sent));
         self.shared += tail.len();
         self.segments.push_back(tail);
+    }
+}
+
+/// Storage of outboxes that are empty now, for those that will not be: with it, sending allocates nothing.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Storages {
+    #[expect(clippy::vec_box, reason = "the box itself moves into an outbox and back")]
+    free: Vec<Box<Storage>>,
+    limit: usize,
+}
+
+impl Storages {
+    /// Keeps no more than `limit`.
+    pub const fn new(limit: usize) -> Self {
+        Self { free: Vec::new(), limit }
+    }
+
+    /// Gives an outbox without storage one that was used before, if there is one.
+    pub fn lend(&mut self, outbox: &mut Outbox) {
+        if outbox.0.is_none() {
+            outbox.0 = self.free.pop();
+        }
+    }
+
+    /// Takes the storage of an empty outbox back, unless it has grown too large or there are enough.
+    pub fn reclaim(&mut self, outbox: &mut Outbox) {
+        if outbox.is_empty()
+            && let Some(storage) = outbox.0.take()
+            && storage.tail.capacity() <= KEEP_LIMIT
+            && self.free.len() < self.limit
+        {
+            self.free.push(storage);
+        }
     }
 }
 
@@ -174,7 +192,10 @@ mod tests {
         }
         outbox.advance(expected.len());
         assert!(outbox.is_empty() && unsent(&outbox).is_empty());
-        assert!(outbox.reclaim().is_some() && outbox.reclaim().is_none());
+        let mut storages = Storages::new(1);
+        storages.reclaim(&mut outbox);
+        storages.lend(&mut outbox);
+        assert!(storages.free.is_empty() && outbox.0.is_some());
     }
 
     #[test]

@@ -1,24 +1,57 @@
 //! WebSockets: the opening handshake, the echo, calls.
 
-use super::follow::{Joining, Members, Socket, SocketKind};
+use super::follow::Members;
 use super::slot::{Exchange, Role};
 use super::{Busy, ConnId, Receipt, Shard};
 use crate::config::Handler;
 use crate::conn::{Content, WebSocketConn, WebSocketEvent};
 use crate::handler::call::{self, Call, Refused, Request};
-use crate::handler::follow::{Since, Topics, Wanted};
+use crate::handler::follow::{Since, Topics, Wanted, write_recovery};
 use crate::http1::{FieldLines, Framing, RequestHead, StatusCode, Version};
-use crate::pubsub::{Body, Positions, Topic};
+use crate::pubsub::{Body, Joined, MemberId, Message, Position, Positions, Topic};
 use crate::time::Now;
 use crate::ws::{Opcode, Role as Side, handshake};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// The subprotocol whose grammar the calls have.
 const SUBPROTOCOLS: &[&str] = &["v1.swindon-lattice+json"];
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) conn: WebSocketConn,
+    pub(super) members: Members,
+    pub(super) kind: SocketKind,
+    /// What is not answered yet. No memory while there is nothing.
+    pub(super) joins: Vec<Joining>,
+    /// Publish calls that are not answered yet: the tag, and the meta object of the call.
+    pub(super) publishes: Vec<(u64, Box<str>)>,
+}
+
+/// What a WebSocket is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum SocketKind {
+    Calls,
+    Echo,
+}
+
+/// A WebSocket's subscriptions that are not answered yet: the answer comes first, then the messages.
+#[derive(Debug)]
+pub(super) struct Joining {
+    /// The meta object of the call; none for the greeting.
+    pub(super) meta: Option<Box<str>>,
+    pub(super) members: Members,
+    pub(super) waiting: usize,
+    pub(super) since: Since,
+    pub(super) starts: Positions,
+    pub(super) recovery: Vec<u8>,
+    pub(super) held: Vec<Arc<Message>>,
+}
 
 impl Shard {
     pub(super) fn start_websocket(
@@ -69,7 +102,7 @@ impl Shard {
         let out = core::mem::take(server.conn.outbox());
         server.exchange = Exchange::Idle;
         self.finish(now, conn);
-        let limits = self.config.limits.websocket.clone();
+        let limits = self.config.limits.websocket;
         let socket = Socket {
             conn: WebSocketConn::new(now, Side::Server, limits, &self.timeouts, out),
             members: Members::new(),
@@ -198,6 +231,48 @@ impl Shard {
             joining.waiting = joining.waiting.saturating_sub(before - joining.members.len());
         }
         self.leave(&left);
+    }
+
+    pub(super) fn joined_socket(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        member: MemberId,
+        topic: &Topic,
+        joined: Option<Joined>,
+    ) {
+        let Some(Role::WebSocket(socket)) = self.slots.get_mut(conn).map(|slot| &mut slot.role) else { return };
+        let Some(joining) = socket.joins.iter_mut().find(|joining| joining.members.contains(&member)) else { return };
+        joining.waiting -= 1;
+        let is_last = joining.waiting == 0;
+        match joined {
+            Some(joined) => {
+                let recovery = joining.since.recovery(&joined);
+                if let Some(recovery) = recovery {
+                    if !joining.recovery.is_empty() {
+                        joining.recovery.push(b',');
+                    }
+                    write_recovery(topic, recovery, &mut joining.recovery);
+                }
+                // The answer comes before the messages that were missed: its position must be before them too.
+                let before = |message: &Arc<Message>| Position {
+                    epoch: message.position.epoch,
+                    offset: message.position.offset.saturating_sub(1),
+                };
+                let start = joined.missed.first().map_or(joined.position, before);
+                let _ = joining.starts.push(topic, start);
+                joining.held.extend(joined.missed);
+                self.subscribers.joined(member, joined.position);
+            }
+            None => {
+                joining.members.retain(|of| *of != member);
+                socket.members.retain(|of| *of != member);
+                self.subscribers.unsubscribe(member);
+            }
+        }
+        if is_last {
+            self.answer_joining(now, conn);
+        }
     }
 
     /// Answers the subscriptions that have been answered by all homes.

@@ -121,7 +121,7 @@ impl Shard {
                         conditions: Conditions::default(),
                     }),
                 );
-                self.handle_opened(now, conn, *opening, result);
+                self.handle_opened(now, conn, &opening, result);
             }
             (Some(Exchange::Sending(sending)), result) if sending.op == Some(op) => {
                 sending.op = None;
@@ -140,11 +140,11 @@ impl Shard {
         }
     }
 
-    fn handle_opened(&mut self, now: Now, conn: ConnId, opening: Opening, result: Result<Completion, IoError>) {
+    fn handle_opened(&mut self, now: Now, conn: ConnId, opening: &Opening, result: Result<Completion, IoError>) {
         let is_directory_path = opening.path.is_empty() || opening.path.ends_with('/');
         match result {
             Ok(Completion::Opened { file, len, modified, first }) => {
-                self.send_file(now, conn, &opening, file, len, modified, first);
+                self.send_file(now, conn, opening, file, len, modified, first);
             }
             // The index of a directory is a directory, or a directory without a slash: relative links need the slash.
             Ok(Completion::Directory) if !is_directory_path => {

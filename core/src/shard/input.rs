@@ -51,11 +51,7 @@ impl Shard {
         let out = slot.outbox();
         out.advance(bytes);
         let pending = out.len();
-        if let Some(storage) = out.reclaim()
-            && self.storage.len() < FAN_OUT
-        {
-            self.storage.push(storage);
-        }
+        self.storage.reclaim(out);
         match &mut slot.role {
             Role::Client(client) => client.conn.wrote(now, &self.timeouts, self.config.limits.upstream_timeout),
             Role::Server(server) => server.conn.wrote(now, &self.timeouts),
@@ -185,7 +181,7 @@ impl Shard {
                 Role::Tunnel(_) => (self.pass_through(now, conn, rest), false),
             };
             used_up += used;
-            if !is_event && used == 0 || used_up >= input.len() && !is_event {
+            if !is_event && (used == 0 || used_up >= input.len()) {
                 return used_up;
             }
         }
@@ -226,7 +222,7 @@ impl Shard {
     /// Gives a connection storage for its send queue, if it has none.
     pub(super) fn lend(&mut self, conn: ConnId) {
         if let Some(slot) = self.slots.get_mut(conn) {
-            slot.outbox().lend(|| self.storage.pop());
+            self.storage.lend(slot.outbox());
         }
     }
 

@@ -13,7 +13,9 @@
 //! | `request.rs` | a request head to its handler, simple answers |
 //! | `files.rs` | files: opening, sending, the cache |
 //! | `proxy.rs`, `tunnel.rs` | requests to backends, upgraded connections |
-//! | `follow.rs`, `publish.rs`, `calls.rs` | subscribers on all transports, publishers, calls over a WebSocket |
+//! | `follow.rs` | subscriptions: joining, fan-out, leaving |
+//! | `stream.rs`, `poll.rs`, `calls.rs` | subscribers by event stream, long-poll, WebSocket |
+//! | `publish.rs` | publishers |
 //! | `mail.rs`, `post.rs` | what shards say to each other, and what they do about it |
 //! | `slot.rs` | what is known about a connection |
 //! | `effect.rs` | what the host is asked for |
@@ -25,11 +27,13 @@ mod files;
 mod follow;
 mod input;
 mod mail;
+mod poll;
 mod post;
 mod proxy;
 mod publish;
 mod request;
 mod slot;
+mod stream;
 mod tunnel;
 pub mod wheel;
 
@@ -41,13 +45,12 @@ use crate::arena::Arena;
 use crate::config::Config;
 use crate::conn::{Interest, ServerConn, Timeouts};
 use crate::http1::Limits;
-use crate::outbox::Storage;
+use crate::outbox::Storages;
 use crate::pubsub::{Epoch, Home, Subscribers};
 use crate::rng::{Rng, Seed};
 use crate::text::date;
 use crate::time::{Instant, Now};
 use crate::upstream::Pool;
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -88,7 +91,7 @@ pub struct Shard {
     pools: Vec<Pool<ConnId>>,
     cache: files::Cache,
     /// Send-queue storage for the next connection that has something to send.
-    storage: Vec<Box<Storage>>,
+    storage: Storages,
     date: ([u8; 29], u64),
     /// Mail to other shards is piling up: publish nothing more.
     is_congested: bool,
@@ -99,16 +102,10 @@ pub struct Shard {
 }
 
 /// Which connections the host should look at, and when.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Agenda {
     wheel: Wheel<ConnId>,
     changed: VecDeque<ConnId>,
-}
-
-impl Default for Agenda {
-    fn default() -> Self {
-        Self { wheel: Wheel::new(), changed: VecDeque::new() }
-    }
 }
 
 impl Agenda {
@@ -140,7 +137,7 @@ impl Shard {
         let epoch = Epoch(Rng::new(seed, u64::MAX).next_u64());
         Self {
             timeouts: config.limits.timeouts(),
-            http: config.limits.http.clone(),
+            http: config.limits.http,
             number,
             shards: shards.max(1),
             rng: Rng::new(seed, u64::from(number)),
@@ -152,11 +149,11 @@ impl Shard {
             loopback: VecDeque::new(),
             operations: alloc::collections::BTreeMap::new(),
             next_number: 0,
-            home: Home::new(epoch, config.limits.pubsub.clone()),
+            home: Home::new(epoch, config.limits.pubsub),
             subscribers: Subscribers::new(),
             pools: config.upstreams.iter().map(|_| Pool::default()).collect(),
             cache: files::Cache::default(),
-            storage: Vec::new(),
+            storage: Storages::new(FAN_OUT),
             date: (date::format(0), 0),
             is_congested: false,
             shutdown: None,
@@ -171,7 +168,7 @@ impl Shard {
         if !self.is_accepting() {
             return None;
         }
-        let conn = ServerConn::new(now, self.http.clone(), &self.timeouts);
+        let conn = ServerConn::new(now, self.http, &self.timeouts);
         let id = self.slots.insert(Slot::new(slot::Role::Server(slot::Server::new(conn)), peer));
         self.settle(now, id);
         Some(id)

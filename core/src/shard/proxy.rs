@@ -84,7 +84,7 @@ impl Shard {
         {
             return None;
         }
-        let conn = ClientConn::new(self.http.clone(), now.instant + self.config.limits.connect_timeout);
+        let conn = ClientConn::new(self.http, now.instant + self.config.limits.connect_timeout);
         let client = Client {
             conn,
             upstream,

@@ -1,6 +1,8 @@
 //! What a shard knows about one connection.
 
-use super::follow::{Poll, Socket, Stream};
+use super::calls::Socket;
+use super::poll::Poll;
+use super::stream::Stream;
 use super::{ConnId, FileId, OpId};
 use crate::conn::{ClientConn, Interest, ServerConn, TunnelConn};
 use crate::outbox::Outbox;
