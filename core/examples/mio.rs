@@ -119,11 +119,7 @@ impl Clock {
 
 /// The page at `/`, the realtime endpoints under `/-/`.
 fn demo() -> Config {
-    let asset = |path: &str, content_type: &str, content: &'static [u8]| Asset {
-        path: path.into(),
-        content_type: content_type.into(),
-        content: bytes::Bytes::from_static(content),
-    };
+    let asset = |path, content_type, content| Asset::new(path, content_type, bytes::Bytes::from_static(content));
     let (html, css, js) = ("text/html; charset=utf-8", "text/css; charset=utf-8", "text/javascript; charset=utf-8");
     let page = Handler::Memory(Arc::new([
         asset("", html, include_bytes!("../host/demo/index.html")),

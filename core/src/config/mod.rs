@@ -69,6 +69,20 @@ pub struct Asset {
     pub content_type: Box<str>,
     /// The bytes.
     pub content: Bytes,
+    /// `ETag`, with its quotes.
+    pub etag: Box<str>,
+}
+
+impl Asset {
+    /// A file with an entity tag made of its content.
+    pub fn new(path: &str, content_type: &str, content: Bytes) -> Self {
+        // FNV-1a, 64 bits.
+        let hash = content
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+        let etag = alloc::format!("\"{hash:x}-{:x}\"", content.len()).into();
+        Self { path: path.into(), content_type: content_type.into(), content, etag }
+    }
 }
 
 /// How requests of a route reach a backend.

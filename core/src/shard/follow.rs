@@ -80,10 +80,7 @@ impl Shard {
                 (Exchange::Stream(_), Some(joined)) => self.joined_stream(now, conn, member, &topic, &joined),
                 (Exchange::Stream(_), None) => self.end_stream(now, conn),
                 (Exchange::Poll(_), Some(joined)) => self.joined_poll(now, conn, member, topic, joined),
-                (Exchange::Poll(_), None) => {
-                    self.leave_poll(conn);
-                    self.refuse(now, conn, StatusCode::SERVICE_UNAVAILABLE, "there are too many topics");
-                }
+                (Exchange::Poll(_), None) => self.refuse_poll(now, conn),
                 (
                     Exchange::Idle
                     | Exchange::Opening(_)
@@ -195,13 +192,10 @@ impl Hand<'_> {
                     }
                 }
                 Exchange::Poll(poll) => {
-                    if poll.joining == 0 && poll.messages.is_empty() {
+                    poll.messages.push(Arc::clone(message));
+                    // Answered once the slice is handed out, with all that it brought.
+                    if poll.messages.len() == if poll.joining == 0 { 1 } else { self.poll_messages } {
                         self.polls.push(conn);
-                    }
-                    if poll.messages.len() < self.poll_messages.saturating_mul(2) {
-                        poll.messages.push(Arc::clone(message));
-                    } else {
-                        self.slow.push(conn);
                     }
                 }
                 Exchange::Idle

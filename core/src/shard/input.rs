@@ -2,6 +2,7 @@
 
 use super::slot::{Exchange, Role, Server, Slot};
 use super::{ConnId, FAN_OUT, HIGH_WATER, IoError, LOW_WATER, Shard};
+use crate::http1::StatusCode;
 use crate::time::Now;
 use alloc::vec::Vec;
 use core::mem;
@@ -31,9 +32,9 @@ impl Shard {
         let Some(slot) = self.slots.get_mut(conn) else { return };
         match &mut slot.role {
             Role::Server(server) => {
-                let is_lost = server.conn.handle_eof(now, &self.timeouts);
+                server.conn.handle_eof();
                 // Nobody is left to listen to a stream; an ordinary request is answered still.
-                if is_lost || matches!(server.exchange, Exchange::Stream(_) | Exchange::Poll(_)) {
+                if matches!(server.exchange, Exchange::Stream(_) | Exchange::Poll(_)) {
                     server.conn.abort();
                 }
             }
@@ -125,9 +126,11 @@ impl Shard {
             Role::Tunnel(tunnel) => tunnel.conn.handle_timeout(now),
             Role::Client(_) => self.handle_upstream_deadline(now, conn),
             Role::Server(server) => {
-                let refused = server.conn.handle_timeout(now, timeouts);
+                let is_refused = server.conn.handle_timeout(now);
                 match &mut server.exchange {
-                    _ if refused.is_some() => self.handle_refused(now, conn, refused),
+                    _ if is_refused => {
+                        self.refuse_unread(now, conn, StatusCode::REQUEST_TIMEOUT, "the request took too long");
+                    }
                     Exchange::Poll(poll) if poll.until <= now.instant => self.answer_poll(now, conn),
                     Exchange::Stream(stream) if stream.heartbeat <= now.instant => self.send_heartbeat(now, conn),
                     Exchange::Idle
@@ -231,7 +234,7 @@ impl Shard {
         self.log(now, peer, &mut server);
         match server.exchange {
             Exchange::Sending(sending) => self.effects.push_back(super::Effect::CloseFile(sending.file)),
-            Exchange::Poll(poll) => self.leave(&poll.members),
+            Exchange::Poll(poll) => self.leave_poll(*poll),
             Exchange::Stream(stream) => self.leave(&stream.members),
             Exchange::Proxying(upstream) => self.abandon_upstream(now, upstream),
             Exchange::Idle | Exchange::Opening(_) | Exchange::Publishing(_) | Exchange::Published(_) => {}

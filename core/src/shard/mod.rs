@@ -51,7 +51,8 @@ use crate::rng::{Rng, Seed};
 use crate::text::date;
 use crate::time::{Instant, Now};
 use crate::upstream::Pool;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -83,7 +84,7 @@ pub struct Shard {
     /// Mail to this shard itself.
     loopback: VecDeque<Mail>,
     /// Who waits for which operation of the host.
-    operations: alloc::collections::BTreeMap<OpId, Operation>,
+    operations: BTreeMap<OpId, Operation>,
     next_number: u64,
 
     home: Home,
@@ -93,6 +94,8 @@ pub struct Shard {
     /// Send-queue storage for the next connection that has something to send.
     storage: Storages,
     date: ([u8; 29], u64),
+    /// The decoded path of the request at hand: reused.
+    path: String,
     /// Mail to other shards is piling up: publish nothing more.
     is_congested: bool,
     shutdown: Option<Instant>,
@@ -147,7 +150,7 @@ impl Shard {
             resumed: VecDeque::new(),
             effects: VecDeque::new(),
             loopback: VecDeque::new(),
-            operations: alloc::collections::BTreeMap::new(),
+            operations: BTreeMap::new(),
             next_number: 0,
             home: Home::new(epoch, config.limits.pubsub),
             subscribers: Subscribers::new(),
@@ -155,6 +158,7 @@ impl Shard {
             cache: files::Cache::default(),
             storage: Storages::new(FAN_OUT),
             date: (date::format(0), 0),
+            path: String::new(),
             is_congested: false,
             shutdown: None,
             drained: 0,

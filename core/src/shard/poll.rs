@@ -83,11 +83,9 @@ impl Shard {
 
     /// Answers a long-poll with what there is.
     pub(super) fn answer_poll(&mut self, now: Now, conn: ConnId) {
-        let Self { slots, subscribers, .. } = self;
-        let Some(Role::Server(server)) = slots.get_mut(conn).map(|slot| &mut slot.role) else { return };
-        let Exchange::Poll(poll) = &server.exchange else { return };
+        let Some(poll) = self.take_poll(conn) else { return };
         let mut json = Vec::from(b"{\"position\":\"" as &[u8]);
-        subscribers.token(&poll.members, &mut json);
+        self.subscribers.token(&poll.members, &mut json);
         json.extend_from_slice(b"\",\"messages\":[");
         for (index, message) in poll.messages.iter().enumerate() {
             json.extend_from_slice(if index > 0 { b",{\"topic\":" } else { b"{\"topic\":" });
@@ -105,19 +103,36 @@ impl Shard {
             json.extend_from_slice(b"null");
         }
         json.push(b'}');
-        self.leave_poll(conn);
+        self.leave_poll(poll);
         self.respond(now, conn, StatusCode::OK, Content::Full(&json), |head| {
             head.lines(super::request::JSON);
         });
         self.finish(now, conn);
     }
 
-    pub(super) fn leave_poll(&mut self, conn: ConnId) {
-        let Some(Exchange::Poll(poll)) = self.server(conn).map(|server| &mut server.exchange) else { return };
-        let (members, full) = (core::mem::take(&mut poll.members), core::mem::take(&mut poll.full));
-        self.leave(&members);
-        for topic in full {
+    pub(super) fn leave_poll(&mut self, poll: Poll) {
+        self.leave(&poll.members);
+        for topic in poll.full {
             self.leave_home(topic);
+        }
+    }
+
+    /// No home has room for another topic.
+    pub(super) fn refuse_poll(&mut self, now: Now, conn: ConnId) {
+        if let Some(poll) = self.take_poll(conn) {
+            self.leave_poll(poll);
+            self.refuse(now, conn, StatusCode::SERVICE_UNAVAILABLE, "there are too many topics");
+        }
+    }
+
+    fn take_poll(&mut self, conn: ConnId) -> Option<Poll> {
+        let server = self.server(conn)?;
+        match core::mem::replace(&mut server.exchange, Exchange::Idle) {
+            Exchange::Poll(poll) => Some(*poll),
+            other => {
+                server.exchange = other;
+                None
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::http1::{FieldLines, Framing, Method, RequestHead, StatusCode};
 use crate::pubsub::{Body, Positions, Topic};
 use crate::time::Now;
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -120,10 +121,6 @@ pub(super) fn receipt_json(topic: &Topic, receipt: Receipt) -> Vec<u8> {
     let mut positions = Positions::new();
     // One topic always has room.
     let _ = positions.push(topic, receipt.position);
-    let receipt = serde_json::json!({
-        "topic": topic.as_str(),
-        "position": positions.to_string(),
-        "subscribers": receipt.subscribers,
-    });
-    receipt.to_string().into_bytes()
+    let (topic, subscribers) = (serde_json::Value::from(topic.as_str()), receipt.subscribers);
+    format!("{{\"topic\":{topic},\"position\":\"{positions}\",\"subscribers\":{subscribers}}}").into_bytes()
 }

@@ -10,7 +10,7 @@ use crate::text::date;
 use crate::time::Now;
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 use uuid::Uuid;
@@ -31,7 +31,7 @@ impl Shard {
             ServerEvent::Request(head, framing) => self.handle_request(now, conn, &head, framing),
             ServerEvent::Content(data) => self.handle_content(now, conn, data),
             ServerEvent::End(trailers) => self.handle_request_end(now, conn, trailers.as_ref()),
-            ServerEvent::Refused(error) => self.handle_refused(now, conn, Some(error.status())),
+            ServerEvent::Refused(error) => self.refuse_unread(now, conn, error.status(), &error.to_string()),
         }
     }
 
@@ -44,16 +44,23 @@ impl Shard {
             let request = format!("{} {}", head.method.as_str(), Shown(head)).into();
             server.line = Some(Box::new(Line { request, began: now.instant, status: 0, bytes: 0 }));
         }
-        let mut path = String::new();
+        let mut path = core::mem::take(&mut self.path);
+        self.dispatch(now, conn, head, framing, &mut path);
+        self.path = path;
+    }
+
+    /// Finds the handler. `path` is for the decoded path.
+    fn dispatch(&mut self, now: Now, conn: ConnId, head: &RequestHead<'_>, framing: Framing, path: &mut String) {
+        let config = Arc::clone(&self.config);
         let is_star = head.target.path() == "*";
-        if !is_star && http1::normalise(head.target.path(), &mut path).is_err() {
+        if !is_star && http1::normalise(head.target.path(), path).is_err() {
             return self.refuse(now, conn, StatusCode::BAD_REQUEST, "the path of the request cannot be used");
         }
         let host = head.host().map_or("", |authority| authority.host());
-        let Some(route) = config.routes.find(host, &path) else {
+        let Some(route) = config.routes.find(host, path) else {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
-        let rest = below(&path, &route.prefix).unwrap_or_default();
+        let rest = below(path, &route.prefix).unwrap_or_default();
         let Some(handler) = config.handlers.get(route.to) else {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
@@ -129,16 +136,18 @@ impl Shard {
         }
     }
 
-    /// The connection's machine answered by itself: only the log has to know, and whoever works on the request.
-    pub(super) fn handle_refused(&mut self, now: Now, conn: ConnId, status: Option<StatusCode>) {
-        let config = Arc::clone(&self.config);
+    /// Answers a request that could not be read to its end.
+    pub(super) fn refuse_unread(&mut self, now: Now, conn: ConnId, status: StatusCode, reason: &str) {
+        let id = self.rng.next_uuid();
+        let is_logged = self.config.log_requests;
         let Some(server) = self.server(conn) else { return };
-        if config.log_requests {
-            let unread = || Box::new(Line { request: "-".into(), began: now.instant, status: 0, bytes: 0 });
-            let line = server.line.get_or_insert_with(unread);
-            line.status = status.map_or(0, StatusCode::as_u16);
+        // The head itself, or what follows a head that has its id and its line already.
+        if matches!(server.exchange, Exchange::Idle) {
+            server.id = id;
+            let line = || Box::new(Line { request: "-".into(), began: now.instant, status: 0, bytes: 0 });
+            server.line = is_logged.then(line);
         }
-        self.finish(now, conn);
+        self.refuse(now, conn, status, reason);
     }
 
     /// Answers with a status and a line of text.

@@ -16,9 +16,7 @@ mod response;
 pub use response::Content;
 
 use super::{Closing, Interest, Timeouts, WriteTimer, earlier};
-use crate::http1::{
-    Fields, Framing, Limits, Method, ParseError, Part, RequestDecoder, RequestHead, StatusCode, Version,
-};
+use crate::http1::{Fields, Framing, Limits, Method, ParseError, Part, RequestDecoder, RequestHead, Version};
 use crate::outbox::Outbox;
 use crate::time::{Instant, Now};
 
@@ -31,7 +29,7 @@ pub enum ServerEvent<'i> {
     Content(&'i [u8]),
     /// A request with content is complete; trailers if there were any.
     End(Option<Fields<'i>>),
-    /// The request could not be read. The machine has answered and closes; this is for the log.
+    /// The request cannot be read. Answer it with [`ServerConn::respond`] and the error's status; then it closes.
     Refused(ParseError),
 }
 
@@ -56,6 +54,8 @@ enum Request {
     /// The client waits for a 100 before it sends content.
     Expecting,
     Ended,
+    /// Nothing more can be read of it.
+    Refused,
 }
 
 /// The server side of an HTTP/1.1 connection.
@@ -110,7 +110,7 @@ impl ServerConn {
             // Read and discard (RFC 9112 §9.6), so that the client can read the answer before a reset destroys it.
             Closing::Flushing | Closing::Lingering { .. } | Closing::Now => return (input.len(), None),
         }
-        if self.paused || self.request == Request::Ended {
+        if self.paused || matches!(self.request, Request::Ended | Request::Refused) {
             return (0, None);
         }
         match self.decoder.decode(input) {
@@ -124,8 +124,8 @@ impl ServerConn {
             }
             Ok((used, Some(part))) => (used, Some(self.handle_part(now, timeouts, part))),
             Err(error) => {
-                self.refuse(now, timeouts, error.status());
-                (input.len(), Some(ServerEvent::Refused(error)))
+                let can_answer = self.refuse();
+                (input.len(), can_answer.then_some(ServerEvent::Refused(error)))
             }
         }
     }
@@ -167,26 +167,17 @@ impl ServerConn {
         }
     }
 
-    /// The client ended its direction. What was asked for completely is still answered; then the connection closes.
-    /// Returns whether the request at hand can never be completed.
-    pub fn handle_eof(&mut self, now: Now, timeouts: &Timeouts) -> bool {
+    /// The client ended its direction. What was asked for completely is still answered; then the connection closes. A
+    /// request that can never be completed any more is not answered: nobody would know to what.
+    pub fn handle_eof(&mut self) {
         self.eof = true;
         self.persist = false;
         match (self.closing, self.request) {
-            (Closing::Lingering { .. }, _) => self.close_when_flushed(),
+            (Closing::Lingering { .. }, _) | (Closing::No, Request::Head) => self.close_when_flushed(),
             (Closing::Flushing | Closing::Now, _) => {}
-            (Closing::No, Request::Head) if self.decoder.is_head_started() => {
-                self.refuse(now, timeouts, StatusCode::BAD_REQUEST);
-                self.close_when_flushed();
-            }
-            (Closing::No, Request::Head) => self.close_when_flushed(),
-            (Closing::No, Request::Content | Request::Expecting) => {
-                self.closing = Closing::Now;
-                return true;
-            }
-            (Closing::No, Request::Ended) => {}
+            (Closing::No, Request::Content | Request::Expecting) => self.closing = Closing::Now,
+            (Closing::No, Request::Ended | Request::Refused) => {}
         }
-        false
     }
 
     /// Some of the outbox was written.
@@ -204,31 +195,28 @@ impl ServerConn {
         }
     }
 
-    /// A deadline may have passed. Returns the status with which a slow request was refused.
-    pub fn handle_timeout(&mut self, now: Now, timeouts: &Timeouts) -> Option<StatusCode> {
+    /// A deadline may have passed. `true`: a slow request is refused; answer it with [`respond`](Self::respond) and 408.
+    pub fn handle_timeout(&mut self, now: Now) -> bool {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.instant);
         if due(self.write_by.0) {
             self.closing = Closing::Now;
         }
         if !due(self.read_by) {
-            return None;
+            return false;
         }
         self.read_by = None;
         match (self.closing, self.request) {
-            (Closing::No, Request::Head) if !self.decoder.is_head_started() => self.close_when_flushed(),
-            (Closing::No, Request::Head) => {
-                self.refuse(now, timeouts, StatusCode::REQUEST_TIMEOUT);
-                return Some(StatusCode::REQUEST_TIMEOUT);
+            (Closing::No, Request::Head) if !self.decoder.is_head_started() => {
+                self.close_when_flushed();
+                false
             }
-            (Closing::No, Request::Content | Request::Expecting) if self.response == Response::Awaited => {
-                self.refuse(now, timeouts, StatusCode::REQUEST_TIMEOUT);
-                return Some(StatusCode::REQUEST_TIMEOUT);
-            }
-            (Closing::No | Closing::Flushing | Closing::Lingering { .. } | Closing::Now, _) => {
+            (Closing::No, Request::Head | Request::Content | Request::Expecting) => self.refuse(),
+            (Closing::No, Request::Ended | Request::Refused)
+            | (Closing::Flushing | Closing::Lingering { .. } | Closing::Now, _) => {
                 self.closing = Closing::Now;
+                false
             }
         }
-        None
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
@@ -302,6 +290,19 @@ impl ServerConn {
     /// Gives the send queue away, after a switch of protocols; the connection is of no use afterwards.
     pub fn into_outbox(self) -> Outbox {
         self.out
+    }
+
+    /// The request cannot be read. Returns whether that can still be said: not in the middle of another answer.
+    fn refuse(&mut self) -> bool {
+        let can_answer = matches!(self.response, Response::Idle | Response::Awaited);
+        if can_answer {
+            self.response = Response::Awaited;
+            self.request = Request::Refused;
+            self.read_by = None;
+        } else {
+            self.abort();
+        }
+        can_answer
     }
 
     fn linger(&mut self, now: Now, timeouts: &Timeouts) {

@@ -8,7 +8,6 @@ use bytes::Bytes;
 
 const CLOSE: FieldLines = FieldLines::new("connection: close\r\n");
 const KEEP_ALIVE: FieldLines = FieldLines::new("connection: keep-alive\r\n");
-const REFUSAL: FieldLines = FieldLines::new("content-type: text/plain; charset=utf-8\r\nconnection: close\r\n");
 
 /// How the content of a response is delimited and where it comes from.
 #[derive(Clone, Debug)]
@@ -217,27 +216,6 @@ impl ServerConn {
             self.read_by = Some(now.instant + timeouts.idle);
         } else {
             self.close_when_flushed();
-        }
-    }
-
-    pub(super) fn refuse(&mut self, now: Now, timeouts: &Timeouts, status: StatusCode) {
-        if matches!(self.response, Response::Idle | Response::Awaited) {
-            let reason = status.reason();
-            let mut head = HeadWriter::response(&mut self.out, status);
-            head.lines(REFUSAL);
-            // Cannot fail: it is the first framing field.
-            let _ = head.content_length(reason.len() as u64 + 1);
-            head.finish();
-            if !self.is_head {
-                self.out.extend(reason.as_bytes());
-                self.out.extend(b"\n");
-            }
-            self.response = Response::Done;
-            self.write_by.queued(now.instant, timeouts.write, self.out.len());
-            self.linger(now, timeouts);
-        } else {
-            // In the middle of a response nothing can be said any more.
-            self.abort();
         }
     }
 }
