@@ -1,0 +1,419 @@
+//! The configuration file of `serve` and `check`.
+
+use super::limits::{Written, entries};
+use super::source::{Section, Source, boolean, kind, number, string};
+use super::{DEFAULT_INDEX, Settings};
+use crate::args::{DEFAULT_LISTEN, MAX_THREADS, check_prefix, parse_listen};
+use crate::failure::{Failure, did_you_mean};
+use crate::url::Url;
+use brolly_core::config::{Config, Files, Handler, Limits, Proxy, Upstream};
+use brolly_core::http1::StatusCode;
+use brolly_core::route::{HostPattern, Route};
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::path::Path;
+use toml::de::DeValue;
+
+const HANDLERS: [(&str, &[&str]); 9] = [
+    ("echo", &[]),
+    ("event-stream", &[]),
+    ("files", &["root", "index"]),
+    ("long-poll", &[]),
+    ("proxy", &["upstream", "replace"]),
+    ("publish", &[]),
+    ("redirect", &["location", "status"]),
+    ("status", &["status"]),
+    ("websocket", &[]),
+];
+
+/// Reads a file.
+///
+/// # Errors
+/// It cannot be read, or it does not mean anything.
+pub fn load(path: &Path) -> Result<Settings, Failure> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::new(format!("cannot read the configuration file {name}: {}", crate::io::reason(&error)))
+    })?;
+    let directory =
+        std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
+    read(Source { name: &name, text: &text }, &directory)
+}
+
+/// Reads the text of a file; relative paths in it begin at `directory`.
+fn read(source: Source<'_>, directory: &Path) -> Result<Settings, Failure> {
+    let document = source.parse()?;
+    let file = Section::new(source, &document);
+    file.only(&["limits", "listen", "log", "routes", "threads", "upstreams"], "the file")?;
+    let mut config = Config { limits: limits(&file)?, ..Config::default() };
+    config.log_requests = file.get("log", boolean)?.unwrap_or(true);
+    let names = upstreams(&file, &mut config)?;
+    routes(&file, &mut config, &names, directory)?;
+    let listen = match file
+        .get("listen", |value| value.as_array().ok_or("must be a list such as [\"127.0.0.1:8080\"]".into()))?
+    {
+        None => vec![parse_listen(DEFAULT_LISTEN).map_err(Failure::new)?],
+        Some(list) if list.is_empty() => return Err(file.failure("`listen` must not be empty")),
+        Some(list) => {
+            let address = |value| {
+                file.read("listen", value, |value| {
+                    parse_listen(string(value)?).map_err(|text| format!("is wrong: {text}"))
+                })
+            };
+            list.iter().map(address).collect::<Result<_, _>>()?
+        }
+    };
+    let threads = file.get("threads", |value| {
+        let threads = number(value)?;
+        let threads = u16::try_from(threads).ok().filter(|threads| *threads <= MAX_THREADS).and_then(NonZeroU16::new);
+        threads.ok_or_else(|| format!("must be from 1 to {MAX_THREADS}"))
+    })?;
+    Ok(Settings { config, listen, threads })
+}
+
+fn limits(file: &Section<'_, '_>) -> Result<Limits, Failure> {
+    let mut limits = Limits::default();
+    let Some(section) = file.table("limits", "[limits]")? else { return Ok(limits) };
+    let mut entries = entries(&mut limits);
+    let keys: Vec<_> = entries.iter().map(|entry| entry.key).collect();
+    section.only(&keys, "[limits]")?;
+    for entry in &mut entries {
+        section.get(entry.key, |value| match value {
+            DeValue::String(text) => entry.set(Written::Text(text)),
+            _ => match number(value) {
+                Ok(number) => entry.set(Written::Number(number)),
+                Err(_) => entry.set(Written::Text(&kind(value))),
+            },
+        })?;
+    }
+    Ok(limits)
+}
+
+fn upstreams<'t>(file: &Section<'t, '_>, config: &mut Config) -> Result<BTreeMap<&'t str, usize>, Failure> {
+    let mut names = BTreeMap::new();
+    let Some(section) = file.table("upstreams", "[upstreams.NAME]")? else { return Ok(names) };
+    for name in section.table.keys() {
+        let name = name.get_ref().as_ref();
+        let Some(upstream) = section.table(name, &format!("[upstreams.{name}]"))? else { continue };
+        upstream.only(&["url"], "an upstream")?;
+        let url = upstream.need("url", "\"http://localhost:8111\"", |value| {
+            let url = Url::parse(string(value)?).map_err(|text| format!("is wrong: {text}"))?;
+            match &url.path {
+                Some(path) if &**path != "/" => {
+                    Err(format!("must end before the path; write replace = \"{path}\" in the route"))
+                }
+                Some(_) | None => Ok(url),
+            }
+        })?;
+        names.insert(name, config.upstreams.len());
+        config.upstreams.push(Upstream { host: url.host, port: url.port });
+    }
+    Ok(names)
+}
+
+fn routes(
+    file: &Section<'_, '_>,
+    config: &mut Config,
+    upstreams: &BTreeMap<&str, usize>,
+    directory: &Path,
+) -> Result<(), Failure> {
+    let mut lines = BTreeMap::new();
+    for section in file.tables("routes")? {
+        let names = HANDLERS.map(|(name, _)| name);
+        let (handler, own) = section.need("handler", "\"files\"", |value| {
+            let written = string(value)?;
+            let found = HANDLERS.into_iter().find(|(name, _)| *name == written);
+            found.ok_or_else(|| format!("is not \"{written}\"{}", did_you_mean(written, &names)))
+        })?;
+        let known: Vec<_> = ["handler", "host", "prefix"].iter().chain(own).copied().collect();
+        section.only(&known, &format!("`{handler}` routes"))?;
+        let host = section.get("host", |value| host(string(value)?))?.unwrap_or(HostPattern::Any);
+        let prefix = section.get("prefix", |value| {
+            let prefix = string(value)?;
+            check_prefix(prefix).map(|()| prefix).map_err(|text| format!("is wrong: {text}"))
+        })?;
+        let prefix = prefix.unwrap_or("/");
+        let to = config.handlers.len();
+        config.handlers.push(match handler {
+            "echo" => Handler::Echo,
+            "event-stream" => Handler::EventStream,
+            "files" => files(&section, directory)?,
+            "long-poll" => Handler::LongPoll,
+            "proxy" => proxy(&section, upstreams)?,
+            "publish" => Handler::Publish,
+            "redirect" => redirect(&section)?,
+            "status" => {
+                let range = "must be a status from 200 to 599";
+                Handler::Status(section.need("status", "404", |value| status(value, 200..=599, range))?)
+            }
+            _ => Handler::WebSocket,
+        });
+        let line = section.source.line(section.span_start);
+        let key = (host.clone(), prefix.trim_end_matches('/'));
+        if let Some(first) = lines.insert(key, line) {
+            return Err(section.failure(format!(
+                "there is a route for {prefix} on the same host in line {first} already; remove one"
+            )));
+        }
+        let conflict = |_| section.failure(format!("there is a route for {prefix} already; remove one"));
+        config.routes.add(Route { host, prefix: prefix.into(), to }).map_err(conflict)?;
+    }
+    Ok(())
+}
+
+fn files(section: &Section<'_, '_>, directory: &Path) -> Result<Handler, Failure> {
+    let root = section.need("root", "\"./public\"", |value| {
+        super::directory(&directory.join(string(value)?)).map_err(|text| format!("is wrong: {text}"))
+    })?;
+    let index = section.get("index", |value| match string(value)? {
+        index if index.is_empty() || index.contains(['/', '\\']) => {
+            Err("must be a file name such as \"index.html\"".to_owned())
+        }
+        index => Ok(index),
+    })?;
+    Ok(Handler::Files(Files { root, index: index.unwrap_or(DEFAULT_INDEX).into() }))
+}
+
+fn proxy(section: &Section<'_, '_>, upstreams: &BTreeMap<&str, usize>) -> Result<Handler, Failure> {
+    let upstream = section.need("upstream", "\"NAME\"", |value| {
+        let name = string(value)?;
+        upstreams.get(name).copied().ok_or_else(|| match upstreams.is_empty() {
+            true => format!(
+                "names \"{name}\", but there is no [upstreams.{name}]; add it with url = \"http://localhost:8111\""
+            ),
+            false => {
+                let known: Vec<_> = upstreams.keys().copied().collect();
+                format!("names \"{name}\", but there is no [upstreams.{name}]{}", did_you_mean(name, &known))
+            }
+        })
+    })?;
+    let replace = section.get("replace", |value| {
+        let replace = string(value)?;
+        check_prefix(replace).map(|()| replace).map_err(|text| format!("is wrong: {text}"))
+    })?;
+    Ok(Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into) }))
+}
+
+fn redirect(section: &Section<'_, '_>) -> Result<Handler, Failure> {
+    let location = section.need("location", "\"https://example.org/\"", |value| match string(value)? {
+        location if location.is_empty() || location.contains(|c: char| c.is_control() || c == ' ' || !c.is_ascii()) => {
+            Err("must be a path or URL in ASCII, without spaces".to_owned())
+        }
+        location => Ok(location),
+    })?;
+    let range = "must be 301, 302, 303, 307 or 308";
+    let status = section.get("status", |value| {
+        let status = status(value, 301..=308, range)?;
+        if matches!(status.as_u16(), 301..=303 | 307 | 308) { Ok(status) } else { Err(range.to_owned()) }
+    })?;
+    Ok(Handler::Redirect(status.unwrap_or(StatusCode::TEMPORARY_REDIRECT), location.into()))
+}
+
+fn status(value: &DeValue<'_>, range: std::ops::RangeInclusive<u64>, message: &str) -> Result<StatusCode, String> {
+    let code = number(value)?;
+    let code = u16::try_from(code).ok().filter(|_| range.contains(&code)).and_then(StatusCode::new);
+    code.ok_or_else(|| message.to_owned())
+}
+
+fn host(text: &str) -> Result<HostPattern, String> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if text == "*" {
+        return Ok(HostPattern::Any);
+    }
+    if name.is_empty() || !name.chars().all(is_name) {
+        return Err(format!(
+            "must be a name such as \"example.org\" or \"*.example.org\", without port, not \"{text}\""
+        ));
+    }
+    let lower = name.to_ascii_lowercase().into();
+    Ok(if text.starts_with("*.") { HostPattern::Suffix(lower) } else { HostPattern::Exact(lower) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::report::defaults;
+
+    fn parse(text: &str) -> Result<Settings, Failure> {
+        read(Source { name: "brolly.toml", text }, Path::new(env!("CARGO_MANIFEST_DIR")))
+    }
+
+    #[test]
+    fn nothing_means_the_defaults_and_the_printed_defaults_mean_the_same() {
+        let settings = parse("").unwrap();
+        assert_eq!(settings, parse(&defaults()).unwrap());
+        assert_eq!(settings.config.limits, Limits::default());
+        assert_eq!((settings.listen, settings.threads), (vec!["127.0.0.1:8080".parse().unwrap()], None));
+    }
+
+    #[test]
+    fn a_whole_file() {
+        let settings = parse(
+            r#"
+            listen = ["0.0.0.0:80", "[::]:8080"]
+            threads = 3
+            log = false
+            limits = { connections = 50_000, heartbeat = "7s", http_head_bytes = "32KiB" }
+            upstreams.app.url = "http://10.0.0.1:8111"
+            upstreams.other.url = "http://localhost/"
+
+            [[routes]]
+            handler = "files"
+            root = "src"
+            [[routes]]
+            prefix = "/api/"
+            handler = "proxy"
+            upstream = "other"
+            replace = "/v2/"
+            [[routes]]
+            host = "*.Example.org"
+            prefix = "/"
+            handler = "redirect"
+            location = "https://example.org/"
+            status = 308
+            [[routes]]
+            host = "example.org"
+            handler = "status"
+            status = 410
+            "#,
+        )
+        .unwrap();
+        assert_eq!(settings.listen, ["0.0.0.0:80".parse().unwrap(), "[::]:8080".parse().unwrap()]);
+        assert_eq!(settings.threads, NonZeroU16::new(3));
+        let config = &settings.config;
+        let expected =
+            Limits { connections: 50_000, heartbeat: std::time::Duration::from_secs(7), ..Limits::default() };
+        assert_eq!(config.limits.http.head_bytes, 32 * 1024);
+        assert_eq!(Limits { http: expected.http, ..config.limits.clone() }, expected);
+        let to = |host, path| config.routes.find(host, path).map(|route| &config.handlers[route.to]);
+        let other = config.upstreams.iter().position(|upstream| upstream.port == 80).unwrap();
+        let proxy = Proxy { upstream: other, replace_prefix: Some("/v2/".into()) };
+        assert_eq!(to("x", "/api/users"), Some(&Handler::Proxy(proxy)));
+        assert_eq!(to("example.org", "/x"), Some(&Handler::Status(StatusCode::GONE)));
+        assert!(matches!(to("a.example.org", "/x"), Some(Handler::Redirect(StatusCode::PERMANENT_REDIRECT, _))));
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+        assert!(matches!(to("x", "/y"), Some(Handler::Files(files)) if &*files.root == root));
+        let report = settings.report();
+        for line in [
+            "listen:  0.0.0.0:80, [::]:8080\n",
+            "threads: 3\n",
+            "  any host       /api/  proxy to http://localhost/v2/, the prefix is replaced\n",
+            "  *.example.org  /      redirect to https://example.org/ with 308\n",
+            "connections = 50000                 # per shard; beyond: accepting stops\n",
+            "  together        6.0 MiB\n",
+        ] {
+            assert!(report.contains(line), "{line}{report}");
+        }
+    }
+
+    #[test]
+    fn mistakes_have_a_line_and_say_what_to_write_instead() {
+        for (text, message) in [
+            ("lisen = []", "1: `lisen` is not a key of the file; did you mean `listen`?"),
+            ("listen = []", "1: `listen` must not be empty"),
+            ("listen = '1'", "1: `listen` must be a list such as [\"127.0.0.1:8080\"]"),
+            (
+                "listen = [\n'127.0.0.1:8080',\n'0.0.0.0']",
+                "3: `listen` is wrong: `0.0.0.0` is not an address to listen on; write `0.0.0.0:8080`",
+            ),
+            ("a = ", "1: string values must be quoted, expected literal string"),
+            ("a = 1\na = 2", "2: duplicate key"),
+            ("threads = 0", "1: `threads` must be from 1 to 1024"),
+            ("threads = 'x'", "1: `threads` must be a whole number, not \"x\""),
+            ("log = 1", "1: `log` must be true or false, not 1"),
+            (
+                "\n[limits]\nidle_timeuot = '5s'",
+                "3: `idle_timeuot` is not a key of [limits]; did you mean `idle_timeout`?",
+            ),
+            (
+                "[limits]\nidle_timeout = -5",
+                "2: `idle_timeout` must be a duration such as \"500ms\", \"30s\" or \"1m30s\", not \"-5\"",
+            ),
+            (
+                "[limits]\ncontent_bytes = '5MB'",
+                "2: `content_bytes` must be a size such as \"512B\", \"64KiB\" or \"1MiB\", not \"5MB\"",
+            ),
+            (
+                "[limits]\nconnections = '5'",
+                "2: `connections` must be a whole number such as 1000, without quotes, not \"5\"",
+            ),
+            ("limits = 1", "1: `limits` must be written [limits]"),
+            ("routes = 1", "1: `routes` must be written [[routes]]"),
+            ("routes = [1]", "1: `routes` must be written [[routes]]"),
+            (
+                "[upstreams.a]\nurl = 'https://x'",
+                "2: `url` is wrong: `https://x` needs TLS, which is not there yet; write `http://x`",
+            ),
+            (
+                "[upstreams.a]\nurl = 'http://x/y'",
+                "2: `url` must end before the path; write replace = \"/y\" in the route",
+            ),
+            ("[upstreams.a]", "1: `url` is missing; write url = \"http://localhost:8111\""),
+            ("[upstreams.a]\nurl='http://x'\nport = 1", "3: `port` is not a key of an upstream; there is `url`"),
+            ("[upstreams]\na = 1", "2: `a` must be written [upstreams.a]"),
+            ("[[routes]]\n", "1: `handler` is missing; write handler = \"files\""),
+            ("[[routes]]\nhandler = 'file'", "2: `handler` is not \"file\"; did you mean `files`?"),
+            ("[[routes]]\nhandler = 1", "2: `handler` must be a string in quotes, not 1"),
+            (
+                "[[routes]]\nhandler = 'xyzzy'",
+                "2: `handler` is not \"xyzzy\"; there is `echo`, `event-stream`, `files`, `long-poll`, `proxy`, `publish`, \
+                 `redirect`, `status` and `websocket`",
+            ),
+            (
+                "[[routes]]\nhandler = 'echo'\nroot = '.'",
+                "3: `root` is not a key of `echo` routes; there is `handler`, `host` and `prefix`",
+            ),
+            ("[[routes]]\nhandler = 'files'", "1: `root` is missing; write root = \"./public\""),
+            (
+                "[[routes]]\nhandler='files'\nroot='/nonexistent'",
+                "3: `root` is wrong: /nonexistent: there is no such file or directory",
+            ),
+            (
+                "[[routes]]\nhandler='files'\nroot='src'\nindex='a/b'",
+                "4: `index` must be a file name such as \"index.html\"",
+            ),
+            ("[[routes]]\nhandler='proxy'", "1: `upstream` is missing; write upstream = \"NAME\""),
+            (
+                "[[routes]]\nhandler='proxy'\nupstream='a'",
+                "3: `upstream` names \"a\", but there is no [upstreams.a]; add it with url = \"http://localhost:8111\"",
+            ),
+            (
+                "upstreams.app.url='http://a'\n[[routes]]\nhandler='proxy'\nupstream='ap'",
+                "4: `upstream` names \"ap\", but there is no [upstreams.ap]; did you mean `app`?",
+            ),
+            (
+                "[[routes]]\nhandler='echo'\nprefix='a'",
+                "3: `prefix` is wrong: the prefix `a` must begin with a slash; write `/a`",
+            ),
+            (
+                "[[routes]]\nhandler='echo'\nhost='a:80'",
+                "3: `host` must be a name such as \"example.org\" or \"*.example.org\", without port, not \"a:80\"",
+            ),
+            (
+                "[[routes]]\nhandler='echo'\nprefix='/a'\n[[routes]]\nhandler='echo'\nprefix='/a/'",
+                "4: there is a route for /a/ on the same host in line 1 already; remove one",
+            ),
+            ("[[routes]]\nhandler='status'\nstatus=100", "3: `status` must be a status from 200 to 599"),
+            ("[[routes]]\nhandler='status'", "1: `status` is missing; write status = 404"),
+            (
+                "[[routes]]\nhandler='redirect'\nlocation='a b'",
+                "3: `location` must be a path or URL in ASCII, without spaces",
+            ),
+            (
+                "[[routes]]\nhandler='redirect'\nlocation='/'\nstatus=304",
+                "4: `status` must be 301, 302, 303, 307 or 308",
+            ),
+        ] {
+            assert_eq!(parse(text).unwrap_err().to_string(), format!("brolly.toml:{message}"));
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        assert_eq!(
+            load(Path::new("/nonexistent.toml")).unwrap_err().to_string(),
+            "cannot read the configuration file /nonexistent.toml: there is no such file or directory"
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! From arguments or a file to what the shards are told to do.
+
+mod file;
+mod limits;
+mod report;
+mod source;
+mod units;
+
+pub(crate) use units::rough_size;
+
+use crate::args::{Dev, Open};
+use crate::assets;
+use crate::failure::Failure;
+use brolly_core::config::{Config, Files, Handler, Proxy, Upstream};
+use brolly_core::route::{HostPattern, Route};
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use file::load;
+pub use report::defaults;
+
+const DEFAULT_INDEX: &str = "index.html";
+
+/// Everything that a server is started with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// For the shards.
+    pub config: Config,
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// How many shards; `None`: as many as there are cores.
+    pub threads: Option<NonZeroU16>,
+}
+
+impl Settings {
+    /// `demo`: the chat room under `/`, and the realtime endpoints.
+    pub fn demo(open: &Open) -> Self {
+        let mut config = Config::default();
+        mount(&mut config, "/", Handler::Memory(assets::demo()));
+        realtime(&mut config);
+        Self { config, listen: vec![open.listen], threads: open.threads }
+    }
+
+    /// `dev`: a directory under `/`, backends, and the realtime endpoints. A backend may take `/` instead.
+    ///
+    /// # Errors
+    /// The directory is missing, or a prefix is there twice.
+    pub fn dev(dev: &Dev) -> Result<Self, Failure> {
+        let mut config = Config { log_requests: true, ..Config::default() };
+        let root = directory(&dev.dir).map_err(|text| Failure::new(format!("cannot serve this directory: {text}")))?;
+        realtime(&mut config);
+        for one in &dev.mounts {
+            let upstream = Upstream { host: one.url.host.clone(), port: one.url.port };
+            let upstream = config.upstreams.iter().position(|known| *known == upstream).unwrap_or_else(|| {
+                config.upstreams.push(upstream);
+                config.upstreams.len() - 1
+            });
+            let proxy = Handler::Proxy(Proxy { upstream, replace_prefix: one.url.path.clone() });
+            if !mount(&mut config, &one.prefix, proxy) {
+                return Err(Failure::new(format!("the prefix `{}` is taken already; write it once", one.prefix)));
+            }
+        }
+        mount(&mut config, "/", Handler::Files(Files { root, index: DEFAULT_INDEX.into() }));
+        Ok(Self { config, listen: vec![dev.open.listen], threads: dev.open.threads })
+    }
+}
+
+/// What `demo` and `dev` have under `/-/`.
+fn realtime(config: &mut Config) {
+    mount(config, "/-/sse", Handler::EventStream);
+    mount(config, "/-/poll", Handler::LongPoll);
+    mount(config, "/-/ws", Handler::WebSocket);
+    mount(config, "/-/publish", Handler::Publish);
+    mount(config, "/-/echo", Handler::Echo);
+}
+
+/// Adds a route for every host, unless there is one.
+fn mount(config: &mut Config, prefix: &str, handler: Handler) -> bool {
+    let route = Route { host: HostPattern::Any, prefix: prefix.into(), to: config.handlers.len() };
+    let added = config.routes.add(route).is_ok();
+    if added {
+        config.handlers.push(handler);
+    }
+    added
+}
+
+/// The absolute path of a directory that exists. Symbolic links stay as they are: what they lead to may be exchanged.
+fn directory(path: &Path) -> Result<Arc<str>, String> {
+    let shown = path.display();
+    let absolute = std::path::absolute(path).map_err(|_| "it has no name".to_owned())?;
+    match std::fs::metadata(&absolute) {
+        Ok(found) if !found.is_dir() => return Err(format!("{shown} is not a directory; name the one it is in")),
+        Ok(_) => {}
+        Err(error) => return Err(format!("{shown}: {}", crate::io::reason(&error))),
+    }
+    absolute.to_str().map(Arc::from).ok_or_else(|| format!("{shown} is not valid UTF-8; rename it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Command, parse};
+
+    fn dev(line: &str) -> Result<Settings, Failure> {
+        match parse("brolly", line.split_whitespace().map(Into::into)) {
+            Ok(Command::Dev(dev)) => Settings::dev(&dev),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn dev_has_the_directory_the_backends_and_the_endpoints() {
+        let settings =
+            dev("brolly dev src /api/=http://localhost:8111 /v2=http://localhost:8111/x/ /y=http://[::1]").unwrap();
+        let config = settings.config;
+        assert!(config.log_requests);
+        let to = |path| config.routes.find("any", path).map(|route| &config.handlers[route.to]);
+        let proxy = |upstream, replace: Option<&str>| {
+            Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into) })
+        };
+        assert_eq!(to("/api/a"), Some(&proxy(0, None)));
+        assert_eq!(to("/v2"), Some(&proxy(0, Some("/x/"))));
+        assert_eq!(to("/y"), Some(&proxy(1, None)));
+        assert_eq!(config.upstreams[1], Upstream { host: "::1".into(), port: 80 });
+        assert_eq!(to("/-/publish/a/b"), Some(&Handler::Publish));
+        let Some(Handler::Files(files)) = to("/-/other") else { panic!("no files") };
+        assert!(Path::new(&*files.root).is_absolute() && files.root.ends_with("/src"));
+    }
+
+    #[test]
+    fn a_backend_may_have_everything() {
+        let settings = dev("brolly dev src /=http://localhost:8111").unwrap();
+        let found = settings.config.routes.find("any", "/x").map(|route| &settings.config.handlers[route.to]);
+        assert!(matches!(found, Some(Handler::Proxy(_))));
+    }
+
+    #[test]
+    fn dev_says_what_is_wrong() {
+        for (line, message) in [
+            (
+                "brolly dev /nonexistent",
+                "cannot serve this directory: /nonexistent: there is no such file or directory",
+            ),
+            (
+                "brolly dev Cargo.toml",
+                "cannot serve this directory: Cargo.toml is not a directory; name the one it is in",
+            ),
+            ("brolly dev src /a=http://a /a/=http://b", "the prefix `/a/` is taken already; write it once"),
+            ("brolly dev src /-/ws=http://a", "the prefix `/-/ws` is taken already; write it once"),
+        ] {
+            assert_eq!(dev(line).unwrap_err().to_string(), message);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What `check` prints.
+
+use super::limits::entries;
+use super::{Settings, rough_size};
+use crate::args::DEFAULT_LISTEN;
+use crate::url::Url;
+use brolly_core::config::{Config, Handler, Limits};
+use brolly_core::route::HostPattern;
+use std::fmt::Write;
+
+/// Bytes of an open connection apart from what it holds for its peer: the slot, its timers, its subscriptions.
+const STATE_BYTES: u64 = 1024;
+
+/// All defaults as a configuration file.
+pub fn defaults() -> String {
+    format!(
+        "# Everything is optional. These are the defaults.\n\
+         listen = [\"{DEFAULT_LISTEN}\"]\n\
+         # threads = 4             # default: the number of cores\n\
+         log = true                # a line of JSON on standard output for each request\n\
+         \n\
+         # [upstreams.NAME]\n\
+         # url = \"http://localhost:8111\"\n\
+         \n\
+         # [[routes]]              # a host before any host, then the longest prefix wins\n\
+         # host = \"*.example.org\"  # or \"example.org\"; default: any\n\
+         # prefix = \"/api/\"        # whole segments; default: \"/\"\n\
+         # handler = \"proxy\"       # with upstream = \"NAME\" and, if the prefix is to be replaced, replace = \"/v2/\"\n\
+         #                         # \"files\" with root = \"./public\" and index = \"index.html\"\n\
+         #                         # \"redirect\" with location = \"/\" and status = 307, \"status\" with status = 404\n\
+         #                         # \"event-stream\", \"long-poll\", \"websocket\", \"publish\", \"echo\"\n\
+         \n{}",
+        limits(&Limits::default())
+    )
+}
+
+impl Settings {
+    /// What the settings mean: listeners, routes in the order in which they are tried, limits, memory.
+    pub fn report(&self) -> String {
+        let listen: Vec<_> = self.listen.iter().map(ToString::to_string).collect();
+        let threads = self.threads.map_or("the number of cores".into(), |threads| threads.to_string());
+        let log = if self.config.log_requests { "yes" } else { "no" };
+        let routes = routes(&self.config);
+        let (limits, memory) = (limits(&self.config.limits), memory(&self.config.limits));
+        format!("listen:  {}\nthreads: {threads}\nlog:     {log}\n\n{routes}\n{limits}\n{memory}", listen.join(", "))
+    }
+}
+
+fn routes(config: &Config) -> String {
+    let rows: Vec<[String; 3]> = config
+        .routes
+        .iter()
+        .map(|route| {
+            let host = match &route.host {
+                HostPattern::Any => "any host".into(),
+                HostPattern::Exact(name) => name.to_string(),
+                HostPattern::Suffix(name) => format!("*.{name}"),
+            };
+            let handler = config.handlers.get(route.to).map(|handler| describe(handler, config)).unwrap_or_default();
+            [host, format!("{}/", route.prefix), handler]
+        })
+        .collect();
+    if rows.is_empty() {
+        return "no routes: every request is answered with 404\n".into();
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let (hosts, prefixes) = (width(0), width(1));
+    let mut text = String::from("routes, in the order in which they are tried:\n");
+    for [host, prefix, handler] in rows {
+        let _ = writeln!(text, "  {host:hosts$}  {prefix:prefixes$}  {handler}");
+    }
+    text
+}
+
+fn describe(handler: &Handler, config: &Config) -> String {
+    match handler {
+        Handler::Echo => "echo".into(),
+        Handler::EventStream => "event-stream".into(),
+        Handler::Files(files) => format!("files in {}, index {}", files.root, files.index),
+        Handler::LongPoll => "long-poll".into(),
+        Handler::Memory(assets) => format!("{} files inside the binary", assets.len()),
+        Handler::Proxy(proxy) => {
+            let to = config.upstreams.get(proxy.upstream).map(|upstream| {
+                Url { host: upstream.host.clone(), port: upstream.port, path: proxy.replace_prefix.clone() }.to_string()
+            });
+            let how = if proxy.replace_prefix.is_some() { "the prefix is replaced" } else { "the path is kept" };
+            format!("proxy to {}, {how}", to.unwrap_or_default())
+        }
+        Handler::Publish => "publish".into(),
+        Handler::Redirect(status, location) => format!("redirect to {location} with {status}"),
+        Handler::Status(status) => format!("status {status} {}", status.reason()),
+        Handler::WebSocket => "websocket".into(),
+    }
+}
+
+/// The section of the file.
+fn limits(limits: &Limits) -> String {
+    let mut limits = limits.clone();
+    let mut text = String::from("[limits]\n");
+    for entry in entries(&mut limits) {
+        let line = format!("{} = {}", entry.key, entry.value());
+        let _ = writeln!(text, "{line:36}# {}", entry.note);
+    }
+    text
+}
+
+fn memory(limits: &Limits) -> String {
+    let wide = |size: usize| size as u64;
+    let input = wide(limits.pipelined_bytes.max(limits.http.head_bytes));
+    // The buffer of a message that arrives in pieces grows by doubling.
+    let content = limits.content_bytes.max(wide(limits.websocket.message_bytes).saturating_mul(2));
+    let outbox = wide(limits.outbox_bytes);
+    let together = [STATE_BYTES, input, content, outbox].into_iter().fold(0, u64::saturating_add);
+    let (history, cache) = (wide(limits.pubsub.total_bytes), wide(limits.file_cache_bytes));
+    let idle = wide(limits.connections).saturating_mul(STATE_BYTES);
+    let row = |what: &str, bytes, why: &str| format!("  {what:14}{:>9}   {why}\n", rough_size(bytes));
+    [
+        "worst case of one connection:\n".into(),
+        row("state", STATE_BYTES, "all of it while the connection is idle"),
+        row("input", input, "pipelined_bytes or http_head_bytes"),
+        row("content", content, "content_bytes, or twice websocket_message_bytes"),
+        row("output", outbox, "outbox_bytes"),
+        row("together", together, ""),
+        "worst case of one shard:\n".into(),
+        row("connections", idle, "all of them, idle"),
+        row("history", history, "pubsub_total_bytes"),
+        row("files", cache, "file_cache_bytes"),
+    ]
+    .map(|line: String| format!("{}\n", line.trim_end()))
+    .concat()
+}

@@ -1,0 +1,39 @@
+//! What the operating system said, for the core and for people.
+
+use brolly_core::shard::IoError;
+use std::io::{Error, ErrorKind, IoSlice};
+
+/// What an error means to the core.
+pub fn error(error: &Error) -> IoError {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => IoError::ConnectionRefused,
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset => IoError::ConnectionReset,
+        ErrorKind::NotFound => IoError::NotFound,
+        ErrorKind::PermissionDenied => IoError::PermissionDenied,
+        ErrorKind::TimedOut => IoError::TimedOut,
+        _ => IoError::Other,
+    }
+}
+
+/// Up to 16 slices for a vectored write, and how many they are.
+pub fn gather<'s>(slices: &[&'s [u8]]) -> ([IoSlice<'s>; 16], usize) {
+    let mut gathered = [IoSlice::new(&[]); 16];
+    let filled = gathered.iter_mut().zip(slices).map(|(to, from)| *to = IoSlice::new(from)).count();
+    (gathered, filled)
+}
+
+/// An error without the number, in lower case, to go behind a colon.
+pub(crate) fn reason(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file or directory".into(),
+        ErrorKind::PermissionDenied => "permission denied".into(),
+        ErrorKind::IsADirectory => "it is a directory".into(),
+        ErrorKind::ConnectionRefused => "nobody listens there".into(),
+        _ => {
+            let text = error.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            let mut characters = text.chars();
+            characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
+        }
+    }
+}

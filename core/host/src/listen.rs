@@ -1,0 +1,229 @@
+//! Listening sockets: bound before any thread starts, so that whoever starts the server sees what is wrong.
+
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::io::reason;
+use crate::log::say;
+use brolly_core::time::Instant;
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::task::Poll;
+use std::time::Duration;
+
+/// Connections that may wait to be accepted, as far as the system allows.
+const BACKLOG: i32 = 4096;
+/// How long accepting rests after it failed for want of something.
+const REST: Duration = Duration::from_millis(50);
+/// How long nobody is told again.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Whether accepted sockets need not be told to send without delay, because the listener was.
+pub const IS_NODELAY_INHERITED: bool = cfg!(target_os = "linux");
+
+/// Binds `address` without blocking accepts; `instead` is what to do if that cannot be.
+///
+/// # Errors
+/// A sentence that names the address, the reason, and `instead`.
+pub fn open(address: SocketAddr, instead: &str) -> Result<TcpListener, Failure> {
+    try_open(address).map_err(|error| {
+        let what = match error.kind() {
+            ErrorKind::AddrInUse => format!("port {} on {} is taken", address.port(), address.ip()),
+            ErrorKind::AddrNotAvailable => format!("{} is not an address of this machine", address.ip()),
+            ErrorKind::PermissionDenied => format!("port {} is for the administrator alone", address.port()),
+            _ => format!("cannot listen on {address}: {}", reason(&error)),
+        };
+        Failure::new(format!("{what}; {instead}"))
+    })
+}
+
+fn try_open(address: SocketAddr) -> io::Result<TcpListener> {
+    // This allows the port to be used while connections of the server before are closing.
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    // See IS_NODELAY_INHERITED.
+    sockopt::set_tcp_nodelay(&listener, true)?;
+    // Once more, for a longer backlog than the standard library's.
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
+}
+
+/// Accepts a connection, for runtimes that do not do so themselves: non-blocking and without delay in one call.
+///
+/// # Errors
+/// There is none ([`WouldBlock`](ErrorKind::WouldBlock)), or accept(2) failed.
+pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    #[cfg(target_os = "linux")]
+    let (stream, peer) = {
+        use rustix::net::{SocketFlags, acceptfrom_with};
+        let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        let peer = peer.and_then(|peer| peer.try_into().ok()).ok_or(ErrorKind::ConnectionAborted)?;
+        (TcpStream::from(socket), peer)
+    };
+    #[cfg(not(target_os = "linux"))]
+    let (stream, peer) = {
+        let (stream, peer) = listener.accept()?;
+        stream.set_nonblocking(true)?;
+        (stream, peer)
+    };
+    if !IS_NODELAY_INHERITED {
+        // If it fails, the connection is gone, and reading will say so.
+        let _ = stream.set_nodelay(true);
+    }
+    Ok((stream, peer))
+}
+
+/// Allows as many open files as the administrator does: each connection is one.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        // If not, it stays as it is; accepting says when that is too little.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+}
+
+/// Several listeners as one, and what happens when the system cannot accept. For any runtime.
+#[derive(Debug)]
+pub struct Accepting<L> {
+    listeners: Vec<L>,
+    next: usize,
+    /// Accepting rests until then.
+    rest: Option<Instant>,
+    /// When somebody was told.
+    said: Option<Instant>,
+}
+
+impl<L> Accepting<L> {
+    /// All of `listeners`.
+    pub fn new(listeners: Vec<L>) -> Self {
+        Self { listeners, next: 0, rest: None, said: None }
+    }
+
+    /// Closes the listeners.
+    pub fn stop(&mut self) {
+        self.listeners.clear();
+        self.rest = None;
+    }
+
+    /// The next connection of any listener, in turn. `accept` polls one of them; `sleep` is ready when the time has come.
+    pub fn poll<S>(
+        &mut self,
+        clock: &Clock,
+        mut accept: impl FnMut(&mut L) -> Poll<io::Result<S>>,
+        mut sleep: impl FnMut(Instant) -> Poll<()>,
+    ) -> Poll<S> {
+        loop {
+            if let Some(until) = self.rest {
+                std::task::ready!(sleep(until));
+                self.rest = None;
+            }
+            let mut pending = 0;
+            while pending < self.listeners.len() {
+                self.next = (self.next + 1) % self.listeners.len();
+                match accept(&mut self.listeners[self.next]) {
+                    Poll::Pending => pending += 1,
+                    Poll::Ready(Ok(stream)) => return Poll::Ready(stream),
+                    Poll::Ready(Err(error)) if is_of_the_peer(&error) => {}
+                    Poll::Ready(Err(error)) => {
+                        let now = clock.instant();
+                        if self.said.is_none_or(|said| now.duration_since(said) >= SILENCE) {
+                            self.said = Some(now);
+                            say(&format!("cannot accept connections: {}; trying again", reason(&error)));
+                        }
+                        self.rest = Some(now + REST);
+                        break;
+                    }
+                }
+            }
+            if self.rest.is_none() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// Whether the connection failed, not the listener (accept(2)).
+fn is_of_the_peer(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(
+        errno,
+        Some(
+            Errno::CONNABORTED
+                | Errno::INTR
+                | Errno::PROTO
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NETUNREACH
+                | Errno::OPNOTSUPP
+                | Errno::PERM
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn the_reason_and_the_way_out_are_said() {
+        let first = open("127.0.0.1:0".parse().unwrap(), "").unwrap();
+        let address = first.local_addr().unwrap();
+        assert_eq!(
+            open(address, "choose another with --listen").unwrap_err().to_string(),
+            format!("port {} on 127.0.0.1 is taken; choose another with --listen", address.port())
+        );
+        assert_eq!(
+            open("192.0.2.1:0".parse().unwrap(), "choose another").unwrap_err().to_string(),
+            "192.0.2.1 is not an address of this machine; choose another"
+        );
+        assert_eq!(first.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+        let peer = TcpStream::connect(address).unwrap();
+        let (accepted, _) = first.accept().unwrap();
+        assert!(!IS_NODELAY_INHERITED || accepted.nodelay().unwrap());
+        drop(peer);
+    }
+
+    #[test]
+    fn listeners_take_turns_and_a_failing_one_rests() {
+        let clock = Clock::start();
+        let mut accepting = Accepting::new(vec!["a", "b", "c"]);
+        let calls = RefCell::new(String::new());
+        let slept = RefCell::new(Vec::new());
+        let mut poll = |answers: &mut dyn FnMut(&str) -> Poll<io::Result<u8>>, is_time: bool| {
+            let accept = |listener: &mut &str| {
+                calls.borrow_mut().push_str(listener);
+                answers(listener)
+            };
+            accepting.poll(&clock, accept, |until| {
+                slept.borrow_mut().push(until);
+                if is_time { Poll::Ready(()) } else { Poll::Pending }
+            })
+        };
+        let error = |errno: Errno| Poll::Ready(Err(errno.into()));
+        assert_eq!(poll(&mut |_| Poll::Ready(Ok(1)), false), Poll::Ready(1));
+        assert_eq!(poll(&mut |_| Poll::Ready(Ok(2)), false), Poll::Ready(2));
+        assert_eq!(poll(&mut |_| Poll::Pending, false), Poll::Pending);
+        assert_eq!(calls.take(), "bcabc");
+        let mut peers = 3;
+        let reset = &mut |_: &str| {
+            peers -= 1;
+            if peers > 0 { error(Errno::CONNABORTED) } else { Poll::Ready(Ok(3)) }
+        };
+        assert_eq!(poll(reset, false), Poll::Ready(3));
+        assert!(slept.borrow().is_empty());
+        assert_eq!(poll(&mut |_| error(Errno::MFILE), false), Poll::Pending);
+        calls.take();
+        assert_eq!(poll(&mut |_| Poll::Ready(Ok(4)), false), Poll::Pending);
+        assert_eq!(calls.take(), "", "resting");
+        assert_eq!(poll(&mut |_| Poll::Ready(Ok(4)), true), Poll::Ready(4));
+        assert!(slept.borrow().iter().all(|until| until.duration_since(clock.instant()) <= REST));
+        accepting.stop();
+        let none = |_: &mut &str| Poll::Ready(Ok(5));
+        assert_eq!(accepting.poll(&clock, none, |_| Poll::Ready(())), Poll::Pending);
+    }
+}

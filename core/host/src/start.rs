@@ -1,0 +1,226 @@
+//! What the `main` of both binaries is: arguments, commands, sockets, threads, signals.
+
+use crate::args::{self, Command, Stop};
+use crate::client;
+use crate::clock::Clock;
+use crate::config::{self, Settings, defaults};
+use crate::failure::Failure;
+use crate::files::Files;
+use crate::io::reason;
+use crate::listen;
+use crate::log::{Format, Log, say};
+use brolly_core::config::{Config, Handler};
+use brolly_core::driver::{Control, Parts, fleet};
+use brolly_core::rng::Seed;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{self, ExitCode};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{env, mem, thread};
+
+/// How long connections may take to end once the server was told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What one shard's thread is started with.
+#[derive(Debug)]
+pub struct Seat {
+    /// For the driver.
+    pub parts: Parts,
+    /// For the runtime.
+    pub equipment: Equipment,
+}
+
+/// What the runtimes have in common.
+#[derive(Debug)]
+pub struct Equipment {
+    /// This thread's copies of the listeners, non-blocking.
+    pub listeners: Vec<TcpListener>,
+    /// The time.
+    pub clock: Clock,
+    /// The files that are open, for all threads.
+    pub files: Files,
+    /// The access log.
+    pub log: Log,
+}
+
+/// The `main` of the binary called `name`. `drive` is called on one thread for each shard; it drives the shard until it
+/// is done.
+pub fn main(name: &'static str, drive: fn(Seat)) -> ExitCode {
+    match args::parse(name, env::args_os()) {
+        Ok(command) => match run(name, command, drive) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                say(&format!("{name}: {failure}"));
+                ExitCode::FAILURE
+            }
+        },
+        Err(Stop::Help(error)) => {
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+        Err(Stop::Wrong(sentence)) => {
+            say(&format!("{name}: {sentence}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(name: &str, command: Command, drive: fn(Seat)) -> Result<(), Failure> {
+    match command {
+        Command::Check(check) => print(&match &check.config {
+            Some(path) => config::load(path)?.report(),
+            None => defaults(),
+        }),
+        Command::Demo(open) => {
+            let settings = Settings::demo(&open);
+            let server = Server::open(settings, "choose another with --listen")?;
+            server.welcome(&format!("{name} demo"));
+            server.run(drive, Format::readable())
+        }
+        Command::Dev(dev) => {
+            let server = Server::open(Settings::dev(&dev)?, "choose another with --listen")?;
+            server.welcome(&format!("{name} dev"));
+            server.run(drive, Format::readable())
+        }
+        Command::Publish(publish) => print(&client::publish(&publish)?),
+        Command::Serve(serve) => {
+            let settings = config::load(&serve.config)?;
+            let server = Server::open(settings, &format!("change `listen` in {}", serve.config.display()))?;
+            let addresses: Vec<_> = server.addresses.iter().map(|address| format!("http://{address}/")).collect();
+            say(&format!("{name} serve: {}", addresses.join(" ")));
+            server.run(drive, Format::Json)
+        }
+        Command::Tail(tail) => client::tail(&tail, &mut std::io::stdout().lock()),
+    }
+}
+
+/// To standard output; whoever stopped reading has read enough.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot write: {}", reason(&error))))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Sockets that are open, and what will be served there.
+struct Server {
+    config: Config,
+    listeners: Vec<TcpListener>,
+    /// Where it listens: with the ports that the system chose.
+    addresses: Vec<SocketAddr>,
+    threads: u16,
+}
+
+impl Server {
+    fn open(settings: Settings, instead: &str) -> Result<Self, Failure> {
+        listen::raise_file_limit();
+        let listeners: Vec<_> =
+            settings.listen.iter().map(|address| listen::open(*address, instead)).collect::<Result<_, _>>()?;
+        let addresses =
+            listeners.iter().zip(&settings.listen).map(|(listener, wanted)| listener.local_addr().unwrap_or(*wanted));
+        let addresses = addresses.collect();
+        let cores = || thread::available_parallelism().ok().and_then(|cores| u16::try_from(cores.get()).ok());
+        let threads = settings.threads.map(Into::into).or_else(cores).unwrap_or(1).min(args::MAX_THREADS);
+        Ok(Self { config: settings.config, listeners, addresses, threads })
+    }
+
+    /// Says where to point the browser, and who may do what.
+    fn welcome(&self, what: &str) {
+        let address = self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let local = if address.ip().is_unspecified() { (Ipv4Addr::LOCALHOST, address.port()).into() } else { address };
+        let who = match address.ip().is_loopback() {
+            true => "everyone on this machine".to_owned(),
+            false => format!("EVERYONE WHO REACHES {address}"),
+        };
+        let mut text = format!("{what}: open http://{local}/ in a browser\n");
+        for route in self.config.routes.iter() {
+            let to = match self.config.handlers.get(route.to) {
+                Some(Handler::Files(files)) => files.root.to_string(),
+                Some(Handler::Proxy(proxy)) => match self.config.upstreams.get(proxy.upstream) {
+                    Some(to) => {
+                        format!("http://{}:{}{}", to.host, to.port, proxy.replace_prefix.as_deref().unwrap_or_default())
+                    }
+                    None => continue,
+                },
+                Some(_) | None => continue,
+            };
+            text.push_str(&format!("  {}/  {to}\n", route.prefix));
+        }
+        text.push_str("  realtime: /-/ws /-/sse /-/poll /-/publish/TOPIC /-/echo\n");
+        text.push_str(&format!("Open to {who}: all may read, publish and subscribe. Ctrl-C stops it."));
+        say(&text);
+    }
+
+    /// Serves until a signal says stop and everything has ended.
+    fn run(self, drive: fn(Seat), format: Format) -> Result<(), Failure> {
+        let failed = |what: &'static str| {
+            move |error: std::io::Error| Failure::new(format!("cannot {what}: {}", reason(&error)))
+        };
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| Failure::new(format!("cannot get random numbers: {error}")))?;
+        let (fleet, control) = fleet(&Arc::new(self.config), Seed(seed), self.threads);
+        stop_on_signals(control).map_err(failed("handle signals"))?;
+        let (log, log_thread) = Log::start(format).map_err(failed("start the log"))?;
+        let (clock, files) = (Clock::start(), Files::default());
+        let mut threads = Vec::new();
+        for (number, parts) in fleet.into_iter().enumerate() {
+            let listeners = self.listeners.iter().map(TcpListener::try_clone).collect::<Result<_, _>>();
+            let listeners = listeners.map_err(failed("share the listening sockets"))?;
+            let (clock, files, log) = (clock.clone(), files.clone(), log.clone());
+            let seat = Seat { parts, equipment: Equipment { listeners, clock, files, log } };
+            let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
+                let _end = EndWithAll;
+                drive(seat);
+            });
+            threads.push(thread.map_err(failed("start a thread"))?);
+        }
+        // What is left open here would keep the ports open and the log alive.
+        drop((self.listeners, log));
+        for thread in threads.into_iter().chain([log_thread]) {
+            // A thread that panicked has ended the process already.
+            let _ = thread.join();
+        }
+        Ok(())
+    }
+}
+
+/// Topics that live on a shard that is gone would be silent for ever: better to be started anew as a whole.
+struct EndWithAll;
+
+impl Drop for EndWithAll {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            process::exit(101);
+        }
+    }
+}
+
+/// TERM and INT: the first lets everything end in peace, the second ends the process.
+fn stop_on_signals(control: Control) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let wait = move || {
+        let mut is_stopping = false;
+        loop {
+            for signal in signals.wait() {
+                if mem::replace(&mut is_stopping, true) {
+                    process::exit(128 + signal);
+                }
+            }
+            if is_stopping {
+                say(&format!("stopping, within {} seconds; once more to stop at once", GRACE.as_secs()));
+                while !control.shutdown(GRACE) {
+                    if let Some(signal) = signals.pending().next() {
+                        process::exit(128 + signal);
+                    }
+                    thread::sleep(Duration::from_millis(10));
+                }
+            }
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(wait).map(drop)
+}

@@ -1,0 +1,99 @@
+//! Clocks, listeners, timers and blocking work by smol.
+
+use crate::stream::SmolStream;
+use brolly_core::driver::{Done, Runtime, Task, Work};
+use brolly_core::shard::{Access, FileId};
+use brolly_core::time::{Instant, Now};
+use brolly_host::listen::Accepting;
+use brolly_host::start::Equipment;
+use brolly_host::timer::{Deadline, Timer};
+use brolly_host::work::Sorted;
+use smol::Async;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// What one shard has of smol.
+#[derive(Debug)]
+pub(crate) struct Smol {
+    accepting: Accepting<Async<TcpListener>>,
+    /// Until when accepting rests.
+    rest: Deadline<SmolTimer>,
+    deadline: Deadline<SmolTimer>,
+    equipment: Equipment,
+}
+
+impl Smol {
+    /// # Panics
+    /// The system has no room for another registration.
+    pub(crate) fn new(mut equipment: Equipment) -> Self {
+        let listeners = std::mem::take(&mut equipment.listeners).into_iter().map(Async::new_nonblocking);
+        let listeners = listeners.collect::<io::Result<_>>();
+        let deadline = || Deadline::new(SmolTimer(smol::Timer::never()), equipment.clock.clone());
+        Self {
+            accepting: Accepting::new(listeners.unwrap_or_else(|error| panic!("cannot listen: {error}"))),
+            rest: deadline(),
+            deadline: deadline(),
+            equipment,
+        }
+    }
+}
+
+impl Runtime for Smol {
+    type Stream = SmolStream;
+
+    fn now(&self) -> Now {
+        self.equipment.clock.now()
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(SocketAddr, SmolStream)> {
+        let Self { accepting, rest, equipment, .. } = self;
+        let waker = cx.waker().clone();
+        accepting.poll(
+            &equipment.clock,
+            |listener| SmolStream::poll_accept(listener, cx),
+            |until| rest.poll(&mut Context::from_waker(&waker), until),
+        )
+    }
+
+    fn stop_accepting(&mut self) {
+        self.accepting.stop();
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        at.map_or(Poll::Pending, |at| self.deadline.poll(cx, at))
+    }
+
+    fn perform(&mut self, work: Work) -> Task<SmolStream> {
+        match Sorted::new(work, &self.equipment.files) {
+            Sorted::Blocking(job) => Box::pin(async move { smol::unblock(|| job.run()).await.take() }),
+            Sorted::Connect { conn, to } => {
+                Box::pin(async move { Done::Connected(conn, SmolStream::connect(to).await) })
+            }
+        }
+    }
+
+    fn close_file(&mut self, file: FileId) {
+        self.equipment.files.close(file);
+    }
+
+    fn log(&mut self, access: &Access) {
+        self.equipment.log.write(access);
+    }
+}
+
+#[derive(Debug)]
+struct SmolTimer(smol::Timer);
+
+impl Timer for SmolTimer {
+    fn set(&mut self, at: std::time::Instant) {
+        self.0.set_at(at);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,92 @@
+//! Sockets by smol.
+
+use brolly_core::driver::Stream;
+use brolly_core::shard::IoError;
+use brolly_host::{io, listen};
+use smol::Async;
+use std::io::{ErrorKind, Read, Result, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::task::{Context, Poll, ready};
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) struct SmolStream {
+    socket: Async<TcpStream>,
+    /// The last read did not fill the buffer: the next one would find nothing before the system says so.
+    is_drained: bool,
+}
+
+impl SmolStream {
+    pub(crate) fn poll_accept(listener: &Async<TcpListener>, cx: &mut Context<'_>) -> Poll<Result<(SocketAddr, Self)>> {
+        loop {
+            match listen::accept(listener.get_ref()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(listener.poll_readable(cx))?,
+                accepted => {
+                    let (socket, peer) = accepted?;
+                    return Poll::Ready(Ok((peer, Self::new(Async::new_nonblocking(socket)?))));
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn connect(to: SocketAddr) -> core::result::Result<Self, IoError> {
+        let connected = async {
+            let socket = Async::<TcpStream>::connect(to).await?;
+            socket.get_ref().set_nodelay(true)?;
+            Ok(Self::new(socket))
+        };
+        connected.await.map_err(|error| io::error(&error))
+    }
+
+    fn new(socket: Async<TcpStream>) -> Self {
+        Self { socket, is_drained: false }
+    }
+
+    fn try_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
+        loop {
+            if self.is_drained {
+                ready!(self.socket.poll_readable(cx))?;
+                self.is_drained = false;
+            }
+            match self.socket.get_ref().read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.is_drained = true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => {
+                    // The end of the stream fills no buffer either, but there is no next read.
+                    self.is_drained = result.as_ref().is_ok_and(|&bytes| bytes < buffer.len());
+                    return Poll::Ready(result);
+                }
+            }
+        }
+    }
+
+    fn try_write(&mut self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<Result<usize>> {
+        loop {
+            let result = if let [slice] = slices {
+                self.socket.get_ref().write(slice)
+            } else {
+                let (slices, filled) = io::gather(slices);
+                self.socket.get_ref().write_vectored(&slices[..filled])
+            };
+            match result {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(self.socket.poll_writable(cx))?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+}
+
+impl Stream for SmolStream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<core::result::Result<usize, IoError>> {
+        self.try_read(cx, buffer).map_err(|error| io::error(&error))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<core::result::Result<usize, IoError>> {
+        self.try_write(cx, slices).map_err(|error| io::error(&error))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<core::result::Result<(), IoError>> {
+        Poll::Ready(self.socket.get_ref().shutdown(Shutdown::Write).map_err(|error| io::error(&error)))
+    }
+}

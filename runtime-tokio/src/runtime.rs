@@ -1,0 +1,114 @@
+//! Clocks, listeners, timers and blocking work by tokio.
+
+use crate::stream::TokioStream;
+use brolly_core::driver::{Done, Runtime, Task, Work};
+use brolly_core::shard::{Access, FileId, IoError};
+use brolly_core::time::{Instant, Now};
+use brolly_host::listen::Accepting;
+use brolly_host::start::Equipment;
+use brolly_host::timer::{Deadline, Timer};
+use brolly_host::work::Sorted;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::time::Sleep;
+
+/// What one shard has of tokio.
+#[derive(Debug)]
+pub(crate) struct Tokio {
+    accepting: Accepting<TcpListener>,
+    /// Until when accepting rests.
+    rest: Deadline<TokioTimer>,
+    deadline: Deadline<TokioTimer>,
+    equipment: Equipment,
+}
+
+impl Tokio {
+    /// To be called on the runtime.
+    ///
+    /// # Panics
+    /// The system has no room for another registration.
+    pub(crate) fn new(mut equipment: Equipment) -> Self {
+        let listeners = std::mem::take(&mut equipment.listeners).into_iter().map(TcpListener::from_std);
+        let listeners = listeners.collect::<io::Result<_>>();
+        let deadline = || Deadline::new(TokioTimer::new(), equipment.clock.clone());
+        Self {
+            accepting: Accepting::new(listeners.unwrap_or_else(|error| panic!("cannot listen: {error}"))),
+            rest: deadline(),
+            deadline: deadline(),
+            equipment,
+        }
+    }
+}
+
+impl Runtime for Tokio {
+    type Stream = TokioStream;
+
+    fn now(&self) -> Now {
+        self.equipment.clock.now()
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(SocketAddr, TokioStream)> {
+        let Self { accepting, rest, equipment, .. } = self;
+        let mut waker = cx.waker().clone();
+        accepting.poll(
+            &equipment.clock,
+            |listener| listener.poll_accept(cx).map_ok(|(stream, peer)| (peer, TokioStream::accepted(stream))),
+            |until| rest.poll(&mut Context::from_waker(&mut waker), until),
+        )
+    }
+
+    fn stop_accepting(&mut self) {
+        self.accepting.stop();
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        at.map_or(Poll::Pending, |at| self.deadline.poll(cx, at))
+    }
+
+    fn perform(&mut self, work: Work) -> Task<TokioStream> {
+        match Sorted::new(work, &self.equipment.files) {
+            Sorted::Blocking(job) => Box::pin(async move {
+                let op = job.op();
+                match tokio::task::spawn_blocking(|| job.run()).await {
+                    Ok(answer) => answer.take(),
+                    Err(_) => Done::Completed(op, Err(IoError::Other)),
+                }
+            }),
+            Sorted::Connect { conn, to } => {
+                Box::pin(async move { Done::Connected(conn, TokioStream::connect(to).await) })
+            }
+        }
+    }
+
+    fn close_file(&mut self, file: FileId) {
+        self.equipment.files.close(file);
+    }
+
+    fn log(&mut self, access: &Access) {
+        self.equipment.log.write(access);
+    }
+}
+
+#[derive(Debug)]
+struct TokioTimer(Pin<Box<Sleep>>);
+
+impl TokioTimer {
+    fn new() -> Self {
+        Self(Box::pin(tokio::time::sleep(Duration::ZERO)))
+    }
+}
+
+impl Timer for TokioTimer {
+    fn set(&mut self, at: std::time::Instant) {
+        self.0.as_mut().reset(at.into());
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
