@@ -8,11 +8,7 @@ const FILES: &[(&str, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/demo.rs"));
 
 /// The files of `core/host/demo`; `index.html` is the route itself.
 pub(crate) fn demo() -> Arc<[Asset]> {
-    let asset = |path: &str, name: &str, content| Asset {
-        path: path.into(),
-        content_type: content_type(name).into(),
-        content: Bytes::from_static(content),
-    };
+    let asset = |path, name, content| Asset::new(path, content_type(name), Bytes::from_static(content));
     FILES
         .iter()
         .flat_map(|&(name, content)| {
