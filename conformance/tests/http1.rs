@@ -18,6 +18,7 @@ use driver::{Cuts, Event, Outcome, requests, requests_within, responses};
 use messages::{Message, damaged, final_response, method, pipeline, request, response, unsent};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 const ANSWERED: [Method<'static>; 3] = [Method::Get, Method::Head, Method::Connect];
 
@@ -39,7 +40,7 @@ proptest! {
     #[test]
     fn responses_do_not_depend_on_how_they_are_cut(
         input in damaged(response()),
-        asked in vec(proptest::sample::select(&ANSWERED[..]), 1..5),
+        asked in vec(select(&ANSWERED[..]), 1..5),
         cuts in vec(1usize..40, 1..20),
     ) {
         let whole = responses(&input, &asked, &Cuts::None);
@@ -75,8 +76,8 @@ proptest! {
         prop_assert_eq!(responses(&input, &asked, &Cuts::None), Outcome { events: expected, error: None, rest: 0 });
     }
 
-    /// Whatever is accepted, a naive reading of the grammar gives the same messages and as many bytes left: the next hop
-    /// cannot see another request. (It may be refused here and accepted there.)
+    /// Whatever is accepted, a naive reading of the grammar gives the same messages and as many bytes left: the next
+    /// hop cannot see another request. (It may be refused here and accepted there.)
     #[test]
     fn accepted_requests_have_one_reading(input in damaged(request())) {
         let outcome = requests(&input, &Cuts::None);
@@ -155,7 +156,9 @@ proptest! {
     fn queries_survive_a_round_trip(pairs in vec((any::<String>(), any::<String>()), 0..5)) {
         let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
         let query = pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect::<Vec<_>>();
-        let read: Vec<_> = query_pairs(&query.join("&")).map(Result::unwrap).map(|(a, b)| (a.into_owned(), b.into_owned())).collect();
+        let query = query.join("&");
+        let read: Vec<_> =
+            query_pairs(&query).map(Result::unwrap).map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
         prop_assert_eq!(read, pairs);
     }
 
@@ -183,6 +186,6 @@ fn limits() -> impl Strategy<Value = Limits> {
 
 /// Bytes that are often where they must not be.
 fn field_part() -> impl Strategy<Value = Vec<u8>> {
-    let byte = prop_oneof![4 => proptest::sample::select(&b"abcXYZ019-_"[..]), 1 => proptest::sample::select(&b"\r\n\0 :\t\x7f\x80,\x0b"[..])];
+    let byte = prop_oneof![4 => select(&b"abcXYZ019-_"[..]), 1 => select(&b"\r\n\0 :\t\x7f\x80,\x0b"[..])];
     vec(byte, 0..6)
 }

@@ -179,9 +179,10 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
 pub(crate) fn damaged<S: Strategy<Value = Message>>(message: S) -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         3 => select(&[
-            "\r\n", "\n", "\r", " ", "\t", ":", ",", ";", "\0", "0", "1", "f", "%", "/", "?", "#", "HTTP/1.0", "HTTP/1.2", "HTTP/2.0",
-            "\r\n\r\n", "\r\n ", "0\r\n\r\n", "5\r\nhello\r\n", ";a=\"b\"", "GET / HTTP/1.1\r\n", "Content-Length: 3\r\n",
-            "Transfer-Encoding: chunked\r\n", "Transfer-Encoding: gzip, chunked\r\n", "Host: b\r\n", "X: y\r\n", "http://a",
+            "\r\n", "\n", "\r", " ", "\t", ":", ",", ";", "\0", "0", "1", "f", "%", "/", "?", "#", "HTTP/1.0",
+            "HTTP/1.2", "HTTP/2.0", "\r\n\r\n", "\r\n ", "0\r\n\r\n", "5\r\nhello\r\n", ";a=\"b\"",
+            "GET / HTTP/1.1\r\n", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n", "Host: b\r\n", "X: y\r\n", "http://a",
         ][..]).prop_map(|piece| piece.as_bytes().to_vec()),
         1 => vec(any::<u8>(), 1..3),
     ];

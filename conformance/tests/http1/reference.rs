@@ -1,5 +1,5 @@
-//! A second reading of requests: slow, obvious, and sharing nothing with the decoder. It knows no limits and few errors,
-//! because it only reads what was accepted.
+//! A second reading of requests: slow, obvious, and sharing nothing with the decoder. It knows no limits and few
+//! errors, because it only reads what was accepted.
 
 use crate::driver::{Event, Lines};
 use brolly_core::http1::{Framing, Version};
@@ -20,6 +20,7 @@ pub(crate) fn request(mut input: &[u8]) -> Option<(Vec<Event>, &[u8])> {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query.to_string())));
     let path = match path {
         _ if method == "CONNECT" => "",
+        "" if method == "OPTIONS" && query.is_none() => "*",
         "" => "/",
         path => path,
     };

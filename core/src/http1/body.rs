@@ -1,7 +1,6 @@
 //! The content of a message, however it is framed (RFC 9112 §6).
 
-use super::chunk::{Chunk, Chunks};
-use super::fields::Fields;
+use super::chunk::Chunks;
 use super::limits::Caps;
 use super::{Framing, ParseError};
 
@@ -13,11 +12,13 @@ pub(super) enum Body {
     UntilClose,
 }
 
-/// A step through it.
-#[derive(Debug)]
+/// A step through it. Smaller than a [`Part`](super::Part), because it is handed up a few times.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Step<'a> {
     Content(&'a [u8]),
-    End(Option<Fields<'a>>),
+    End,
+    /// The end, after this trailer section.
+    Trailers(&'a [u8]),
 }
 
 impl Body {
@@ -31,22 +32,16 @@ impl Body {
     }
 
     /// Consumes a part of `input`: says how much, and what it was. Content is never empty.
+    #[inline]
     pub(super) fn decode<'i>(&mut self, input: &'i [u8], caps: Caps) -> Result<(usize, Option<Step<'i>>), ParseError> {
         match self {
-            Self::Length(0) => Ok((0, Some(Step::End(None)))),
+            Self::Length(0) => Ok((0, Some(Step::End))),
             Self::Length(left) => {
                 let length = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= length as u64;
                 Ok((length, content(input.get(..length).unwrap_or_default())))
             }
-            Self::Chunked(chunks) => {
-                let (consumed, step) = chunks.decode(input, caps)?;
-                let step = step.map(|step| match step {
-                    Chunk::Data(data) => Step::Content(data),
-                    Chunk::End(trailers) => Step::End(trailers),
-                });
-                Ok((consumed, step))
-            }
+            Self::Chunked(chunks) => chunks.decode(input, caps),
             Self::UntilClose => Ok((input.len(), content(input))),
         }
     }

@@ -1,11 +1,10 @@
 //! The chunked transfer coding (RFC 9112 §7.1), byte by byte where it is grammar and slice by slice where it is data.
 
 use super::ParseError;
-use super::fields::Fields;
+use super::body::Step;
 use super::grammar::{hex, is_tchar, is_text};
 use super::limits::Caps;
 use super::scan::FieldScan;
-use super::tokenise;
 
 /// What the lines before the chunks of a message may take beyond what is usual (bytes); see [`Chunks::excess`].
 const MAX_EXCESS: u32 = 16 * 1024;
@@ -25,13 +24,6 @@ pub(super) struct Chunks {
     /// What is left of the current chunk (bytes).
     size: u64,
     trailers: FieldScan,
-}
-
-/// A step of the decoder.
-#[derive(Debug)]
-pub(super) enum Chunk<'a> {
-    Data(&'a [u8]),
-    End(Option<Fields<'a>>),
 }
 
 // chunk          = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
@@ -68,7 +60,7 @@ enum Place {
 
 impl Chunks {
     /// Consumes a part of `input`: says how much, and what it was if it was anything.
-    pub(super) fn decode<'i>(&mut self, input: &'i [u8], caps: Caps) -> Result<(usize, Option<Chunk<'i>>), ParseError> {
+    pub(super) fn decode<'i>(&mut self, input: &'i [u8], caps: Caps) -> Result<(usize, Option<Step<'i>>), ParseError> {
         let mut consumed = 0;
         loop {
             let rest = input.get(consumed..).unwrap_or_default();
@@ -80,11 +72,28 @@ impl Chunks {
                     if self.size == 0 {
                         self.place = Place::DataReturn;
                     }
-                    return Ok((consumed + length, data.map(Chunk::Data)));
+                    return Ok((consumed + length, data.map(Step::Content)));
                 }
                 Place::Trailers => {
-                    let Some((length, trailers)) = self.trailers(rest, caps)? else { return Ok((consumed, None)) };
-                    return Ok((consumed + length, Some(Chunk::End(trailers))));
+                    if rest.starts_with(b"\r\n") {
+                        return Ok((consumed + 2, Some(Step::End)));
+                    }
+                    let (max, lines) = (caps.trailer_bytes(), caps.field_lines());
+                    let end = self.trailers.advance(rest, max, lines, ParseError::TrailersTooLarge)?;
+                    let section = end.and_then(|end| rest.get(..end));
+                    return Ok((consumed + section.map_or(0, <[u8]>::len), section.map(Step::Trailers)));
+                }
+                Place::Size
+                    if self.digits == 0
+                        && let Some((size, line)) = ordinary_line(rest, caps) =>
+                {
+                    consumed += line;
+                    (self.size, self.line) = (size, line as u16 - 1);
+                    self.place = self.line_end()?;
+                }
+                Place::DataReturn if rest.starts_with(b"\r\n") => {
+                    consumed += 2;
+                    self.place = Place::Size;
                 }
                 _ => {
                     let Some(&byte) = rest.first() else { return Ok((consumed, None)) };
@@ -150,74 +159,26 @@ impl Chunks {
         (self.digits, self.line) = (0, 0);
         Ok(if self.size == 0 { Place::Trailers } else { Place::Data })
     }
-
-    /// The trailer section with its empty line, once it is complete.
-    fn trailers<'i>(&mut self, rest: &'i [u8], caps: Caps) -> Result<Option<(usize, Option<Fields<'i>>)>, ParseError> {
-        if rest.starts_with(b"\r\n") {
-            return Ok(Some((2, None)));
-        }
-        let end =
-            self.trailers.advance(rest, caps.trailer_bytes(), caps.field_lines(), ParseError::TrailersTooLarge)?;
-        let Some((end, section)) = end.and_then(|end| Some((end, rest.get(..end)?))) else { return Ok(None) };
-        let mut trailers = Fields::new(section, tokenise::fields(section, 0)?);
-        trailers.retain(may_trail);
-        Ok(Some((end, Some(trailers).filter(|trailers| !trailers.is_empty()))))
-    }
 }
 
-/// RFC 9110 §6.5.1: a trailer must not change framing, routing, authentication, request modifiers, response controls, or
-/// how the content is read, because whoever needed that has acted already.
-pub(super) fn may_trail(name: &[u8]) -> bool {
-    const FORBIDDEN: [&str; 39] = [
-        "age",
-        "authorization",
-        "cache-control",
-        "connection",
-        "cookie",
-        "cookie2",
-        "date",
-        "expect",
-        "expires",
-        "forwarded",
-        "host",
-        "http2-settings",
-        "if-match",
-        "if-modified-since",
-        "if-none-match",
-        "if-range",
-        "if-unmodified-since",
-        "keep-alive",
-        "location",
-        "max-forwards",
-        "origin",
-        "pragma",
-        "proxy-authenticate",
-        "proxy-authentication-info",
-        "proxy-authorization",
-        "proxy-connection",
-        "range",
-        "retry-after",
-        "set-cookie",
-        "set-cookie2",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "vary",
-        "via",
-        "warning",
-        "www-authenticate",
-        "x-http-method-override",
-    ];
-    const FORBIDDEN_PREFIXES: [&[u8]; 3] = [b"content-", b"sec-", b"x-forwarded-"];
-    let begins_with = |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    !FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()))
-        && !FORBIDDEN_PREFIXES.into_iter().any(begins_with)
+/// A whole line of nothing but digits: the size, and how long the line is. Every other line goes byte by byte.
+fn ordinary_line(rest: &[u8], caps: Caps) -> Option<(u64, usize)> {
+    let mut size = 0;
+    for (digits, &byte) in rest.iter().take(usize::from(MAX_SIZE_DIGITS)).enumerate() {
+        match hex(byte) {
+            Some(digit) => size = size << 4 | u64::from(digit),
+            None => {
+                let ends = digits > 0 && rest.get(digits..)?.starts_with(b"\r\n");
+                return (ends && digits + 2 <= caps.chunk_line_bytes().into()).then_some((size, digits + 2));
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Limits;
+    use super::super::{Limits, trailers};
     use super::*;
     use alloc::format;
     use alloc::string::String;
@@ -233,9 +194,11 @@ mod tests {
             let (consumed, step) = chunks.decode(rest, caps)?;
             rest = &rest[consumed..];
             match step {
-                Some(Chunk::Data(bytes)) => data.extend(bytes),
-                Some(Chunk::End(trailers)) => {
-                    let names = trailers.map(|fields| fields.iter().map(|(name, _)| String::from(name)).collect());
+                Some(Step::Content(bytes)) => data.extend(bytes),
+                Some(Step::End) => return Ok(Some((data, None, rest.len()))),
+                Some(Step::Trailers(section)) => {
+                    let names =
+                        trailers::parse(section)?.map(|fields| fields.iter().map(|(name, _)| name.into()).collect());
                     return Ok(Some((data, names, rest.len())));
                 }
                 None => return Ok(None),

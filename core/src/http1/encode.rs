@@ -1,8 +1,8 @@
 //! Writing heads and chunks (RFC 9112 §3 to §7) so that no value can add a line to them.
 
 use super::StatusCode;
-use super::chunk::may_trail;
-use super::grammar::{is_field_value, is_target, is_token};
+use super::grammar::{is_field_value, is_name, is_target, is_token};
+use super::trailers::may_trail;
 use crate::outbox::Outbox;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -143,7 +143,7 @@ impl<'o> HeadWriter<'o> {
         if !is_token(method.as_bytes()) {
             return Err(EncodeError::InvalidMethod);
         }
-        if target.is_empty() || !target.bytes().all(is_target) {
+        if !is_target(target.as_bytes()) {
             return Err(EncodeError::InvalidTarget);
         }
         let tail = out.tail();
@@ -159,15 +159,11 @@ impl<'o> HeadWriter<'o> {
     /// Writes a field line. White space around the value does not survive the way.
     #[inline]
     pub fn field(&mut self, name: &str, value: &[u8]) -> Result<&mut Self, EncodeError> {
-        match name.len() {
-            14 if name.eq_ignore_ascii_case("content-length") => {
-                let is_number = !value.is_empty() && value.len() < 20 && value.iter().all(u8::is_ascii_digit);
-                self.declare(is_number)?;
-            }
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
-                self.declare(value.eq_ignore_ascii_case(b"chunked"))?;
-            }
-            _ => {}
+        if is_name(name.as_bytes(), b"content-length") {
+            let is_number = !value.is_empty() && value.len() < 20 && value.iter().all(u8::is_ascii_digit);
+            self.declare(is_number)?;
+        } else if is_name(name.as_bytes(), b"transfer-encoding") {
+            self.declare(value.eq_ignore_ascii_case(b"chunked"))?;
         }
         write_field(self.tail, name, value)?;
         Ok(self)

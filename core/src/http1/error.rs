@@ -16,7 +16,8 @@ pub enum ParseError {
     ContentLength,
     /// Both `Content-Length` and `Transfer-Encoding` (RFC 9112 §6.1).
     ContentLengthWithTransferEncoding,
-    /// A field line that is not `name: value`: bad characters, white space before the colon, a folded line (RFC 9112 §5).
+    /// A field line that is not `name: value`: bad characters, white space before the colon, a folded line (RFC 9112
+    /// §5).
     FieldSyntax,
     /// The head is longer than [`Limits::head_bytes`](super::Limits).
     HeadTooLarge,

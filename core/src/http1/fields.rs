@@ -54,8 +54,8 @@ impl<'a> Fields<'a> {
         self.pairs().filter(move |(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
-    /// The members of a list field over all its lines (RFC 9110 §5.6.1), trimmed, without the empty ones. A comma within
-    /// a quoted string separates nothing.
+    /// The members of a list field over all its lines (RFC 9110 §5.6.1), trimmed, without the empty ones. A comma
+    /// within a quoted string separates nothing.
     pub fn list<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + use<'s, 'a> {
         self.all(name).flat_map(Members::new).filter(|member| !member.is_empty())
     }

@@ -1,7 +1,7 @@
 //! Where a message ends (RFC 9112 §6): the one place that decides it, for requests and for responses.
 
 use super::fields::{Fields, Members};
-use super::grammar::is_token;
+use super::grammar::{is_name, is_token, trim};
 use super::{Method, ParseError, StatusCode, Version};
 
 /// How the content of a message is delimited (RFC 9112 §6.3).
@@ -48,16 +48,16 @@ impl<'a> Survey<'a> {
     pub(super) fn new(fields: &Fields<'a>) -> Self {
         let mut survey = Self::default();
         for (name, value) in fields.pairs() {
-            // Lengths first: most names are none of these.
-            match name.len() {
-                4 if name.eq_ignore_ascii_case(b"host") => survey.host.add(value),
-                6 if name.eq_ignore_ascii_case(b"expect") => {
-                    survey.options.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
-                }
-                10 if name.eq_ignore_ascii_case(b"connection") => survey.options.add(value),
-                14 if name.eq_ignore_ascii_case(b"content-length") => survey.content_length.add(value),
-                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => survey.transfer_encoding.add(value),
-                _ => {}
+            if is_name(name, b"host") {
+                survey.host.add(value);
+            } else if is_name(name, b"connection") {
+                survey.options.add(value);
+            } else if is_name(name, b"content-length") {
+                survey.content_length.add(value);
+            } else if is_name(name, b"transfer-encoding") {
+                survey.transfer_encoding.add(value);
+            } else if is_name(name, b"expect") {
+                survey.options.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
             }
         }
         survey
@@ -70,8 +70,8 @@ impl<'a> Survey<'a> {
             // RFC 9112 §6.3 rule 6: "If a valid Content-Length header field is present without Transfer-Encoding, its
             // decimal value defines the expected message body length in octets."
             Framing::Length(length) => Ok(Framing::Length(length)),
-            // Rule 7: "If this is a request message and none of the above are true, then the message body length is zero
-            // (no message body is present)."
+            // Rule 7: "If this is a request message and none of the above are true, then the message body length is
+            // zero (no message body is present)."
             Framing::Empty | Framing::UntilClose => Ok(Framing::Empty),
         }
     }
@@ -97,8 +97,8 @@ impl<'a> Survey<'a> {
             return Ok(Framing::Empty);
         }
         match declared {
-            // Rule 8: "Otherwise, this is a response message without a declared message body length, so the message body
-            // length is determined by the number of octets received prior to the server closing the connection."
+            // Rule 8: "Otherwise, this is a response message without a declared message body length, so the message
+            // body length is determined by the number of octets received prior to the server closing the connection."
             Framing::Empty | Framing::UntilClose => Ok(Framing::UntilClose),
             Framing::Chunked => Ok(Framing::Chunked),
             Framing::Length(length) => Ok(Framing::Length(length)),
@@ -110,17 +110,17 @@ impl<'a> Survey<'a> {
         match (self.transfer_encoding, self.content_length) {
             (Lone::Absent, Lone::Absent) => Ok(Framing::Empty),
             (Lone::Absent, Lone::Once(value)) => content_length(value).map(Framing::Length),
-            // Rule 5: "If a message is received without Transfer-Encoding and with an invalid Content-Length header field,
-            // then the message framing is invalid and the recipient MUST treat it as an unrecoverable error". The RFC would
-            // let us merge equal values; we do not.
+            // Rule 5: "If a message is received without Transfer-Encoding and with an invalid Content-Length header
+            // field, then the message framing is invalid and the recipient MUST treat it as an unrecoverable error".
+            // The RFC would let us merge equal values; we do not.
             (Lone::Absent, Lone::Repeated) => Err(ParseError::ContentLength),
             // Rule 3: "such a message might indicate an attempt to perform request smuggling or response splitting and
             // ought to be handled as an error."
             (Lone::Once(_) | Lone::Repeated, Lone::Once(_) | Lone::Repeated) => {
                 Err(ParseError::ContentLengthWithTransferEncoding)
             }
-            // §6.1: "A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding header field MUST
-            // treat the message as if the framing is faulty".
+            // §6.1: "A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding header field
+            // MUST treat the message as if the framing is faulty".
             (Lone::Once(_) | Lone::Repeated, Lone::Absent) if version == Version::Http10 => {
                 Err(ParseError::TransferEncoding)
             }
@@ -199,23 +199,22 @@ fn content_length(value: &[u8]) -> Result<u64, ParseError> {
 #[cold]
 fn transfer_encoding(fields: &Fields<'_>) -> ParseError {
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    let codings = || {
-        fields.all("transfer-encoding").flat_map(|value| value.split(|&byte| byte == b',')).map(super::grammar::trim)
-    };
+    let codings = || fields.all("transfer-encoding").flat_map(|value| value.split(|&byte| byte == b',')).map(trim);
     // Only the name: a coding may have parameters, unless it is `chunked` (RFC 9112 §7).
     let well_formed = |coding: &[u8]| {
-        let name = coding.split(|&byte| byte == b';').next().map(super::grammar::trim).unwrap_or_default();
+        let name = coding.split(|&byte| byte == b';').next().map(trim).unwrap_or_default();
         is_token(name) && (coding.len() == name.len() || !is_chunked(name))
     };
     let chunked = codings().filter(|coding| is_chunked(coding)).count();
-    // Rule 4: "If a Transfer-Encoding header field is present in a request and the chunked transfer coding is not the final
-    // encoding, the message body length cannot be determined reliably; the server MUST respond with the 400". §6.1: "A sender
-    // MUST NOT apply the chunked transfer coding more than once to a message body". Empty members must be accepted in lists
-    // (RFC 9110 §5.6.1.2), but nothing honest sends them here.
+    // Rule 4: "If a Transfer-Encoding header field is present in a request and the chunked transfer coding is not the
+    // final encoding, the message body length cannot be determined reliably; the server MUST respond with the 400".
+    // §6.1: "A sender MUST NOT apply the chunked transfer coding more than once to a message body". Empty members must
+    // be accepted in lists (RFC 9110 §5.6.1.2), but nothing honest sends them here.
     if !codings().all(well_formed) || chunked > 1 || (chunked == 1 && !codings().last().is_some_and(is_chunked)) {
         return ParseError::TransferEncoding;
     }
-    // §6.1: "A server that receives a request message with a transfer coding it does not understand SHOULD respond with 501".
+    // §6.1: "A server that receives a request message with a transfer coding it does not understand SHOULD respond with
+    // 501".
     ParseError::UnknownTransferCoding
 }
 

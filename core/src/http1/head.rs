@@ -1,6 +1,6 @@
 //! Heads of requests and responses: what stands in them, once all of it was checked.
 
-use super::fields::{Fields, Lines};
+use super::fields::Fields;
 use super::framing::{Asked, Framing, Lone, Options, Survey};
 use super::target::{Authority, Target};
 use super::{Method, ParseError, StatusCode, Version};
@@ -21,33 +21,51 @@ pub struct RequestHead<'a> {
     options: Options,
 }
 
-impl<'a> RequestHead<'a> {
-    /// Checks what the tokens of a request mean together.
+/// What a request line and fields say together; small, so that the fields themselves are moved once.
+#[derive(Debug)]
+pub(super) struct CheckedRequest<'a> {
+    method: Method<'a>,
+    target: Target<'a>,
+    version: Version,
+    host: Option<Authority<'a>>,
+    options: Options,
+    pub(super) framing: Framing,
+}
+
+impl<'a> CheckedRequest<'a> {
     #[inline]
     pub(super) fn new(
-        head: &'a [u8],
         (method, target, version): (&'a str, &'a str, Version),
-        lines: Lines,
-    ) -> Result<(Self, Framing), ParseError> {
+        fields: &Fields<'a>,
+    ) -> Result<Self, ParseError> {
         let method = Method::new(method);
         let target = Target::parse(method, target).ok_or(ParseError::Target)?;
-        let fields = Fields::new(head, lines);
-        let survey = Survey::new(&fields);
-        // RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that
-        // lacks a Host header field and to any request message that contains more than one Host header field line or a Host
-        // header field with an invalid field value."
+        let survey = Survey::new(fields);
+        // RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message
+        // that lacks a Host header field and to any request message that contains more than one Host header field line
+        // or a Host header field with an invalid field value."
         let host = match survey.host {
             Lone::Absent if version == Version::Http10 => None,
             Lone::Absent | Lone::Repeated => return Err(ParseError::Host),
             Lone::Once(value) => Some(Authority::parse(value).ok_or(ParseError::Host)?),
         };
-        let framing = survey.request_framing(version, &fields)?;
-        // §3.2.2: "When an origin server receives a request with an absolute-form of request-target, the origin server MUST
-        // ignore the received Host header field (if any) and instead use the host information of the request-target."
+        let framing = survey.request_framing(version, fields)?;
+        // §3.2.2: "When an origin server receives a request with an absolute-form of request-target, the origin server
+        // MUST ignore the received Host header field (if any) and instead use the host information of the
+        // request-target."
         let host = target.authority().or(host);
-        Ok((Self { method, target, version, fields, host, options: survey.options }, framing))
+        Ok(Self { method, target, version, host, options: survey.options, framing })
     }
 
+    /// The head that has these fields.
+    #[inline]
+    pub(super) fn head(self, fields: Fields<'a>) -> RequestHead<'a> {
+        let Self { method, target, version, host, options, framing: _ } = self;
+        RequestHead { method, target, version, fields, host, options }
+    }
+}
+
+impl<'a> RequestHead<'a> {
     /// Whom the request is for: the authority of the target, else `Host` (RFC 9112 §3.3). `None` only in HTTP/1.0.
     pub const fn host(&self) -> Option<Authority<'a>> {
         self.host
@@ -89,21 +107,37 @@ pub struct ResponseHead<'a> {
     options: Options,
 }
 
-impl<'a> ResponseHead<'a> {
-    /// Checks what the tokens of a response mean together.
+/// What a status line and fields say together.
+#[derive(Debug)]
+pub(super) struct CheckedResponse<'a> {
+    pub(super) status: StatusCode,
+    reason: &'a str,
+    version: Version,
+    options: Options,
+    pub(super) framing: Framing,
+}
+
+impl<'a> CheckedResponse<'a> {
     #[inline]
     pub(super) fn new(
         asked: Asked,
-        head: &'a [u8],
         (version, status, reason): (Version, StatusCode, &'a str),
-        lines: Lines,
-    ) -> Result<(Self, Framing), ParseError> {
-        let fields = Fields::new(head, lines);
-        let survey = Survey::new(&fields);
-        let framing = survey.response_framing(asked, status, version, &fields)?;
-        Ok((Self { status, reason, version, fields, options: survey.options }, framing))
+        fields: &Fields<'a>,
+    ) -> Result<Self, ParseError> {
+        let survey = Survey::new(fields);
+        let framing = survey.response_framing(asked, status, version, fields)?;
+        Ok(Self { status, reason, version, options: survey.options, framing })
     }
 
+    /// The head that has these fields.
+    #[inline]
+    pub(super) fn head(self, fields: Fields<'a>) -> ResponseHead<'a> {
+        let Self { status, reason, version, options, framing: _ } = self;
+        ResponseHead { status, reason, version, fields, options }
+    }
+}
+
+impl<'a> ResponseHead<'a> {
     /// Whether the server accepts another request on this connection (RFC 9112 §9.3), as far as fields and version say:
     /// content with [`Framing::UntilClose`] ends the connection anyway.
     pub fn keep_alive(&self) -> bool {
@@ -118,7 +152,8 @@ impl<'a> ResponseHead<'a> {
 }
 
 fn upgrade<'a>(fields: &Fields<'a>, options: Options, version: Version) -> Option<&'a str> {
-    // RFC 9110 §7.8: "A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that Upgrade field."
+    // RFC 9110 §7.8: "A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that Upgrade
+    // field."
     let offered = options.upgrade && version == Version::Http11;
     fields.get("upgrade").filter(|_| offered).and_then(|value| str::from_utf8(value).ok())
 }

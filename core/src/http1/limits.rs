@@ -13,12 +13,15 @@ pub struct Limits {
     /// Bytes of a request target. Default 8 KiB, which RFC 9110 §4.1 recommends at least. A longer one is answered with
     /// 414, as soon as it is too long.
     pub target_bytes: usize,
-    /// Field lines of a head, and of a trailer section. Default 100 (browsers send 15 to 30); at most 128. Beyond it: 431.
+    /// Field lines of a head, and of a trailer section. Default 100 (browsers send 15 to 30); at most 128. Beyond it:
+    /// 431.
     pub field_lines: usize,
-    /// Bytes of the line before a chunk: size, extensions, CRLF. Default 256; nobody uses extensions. Over a whole message
-    /// these lines may also take only 16 KiB more than 16 bytes and twice the data of each chunk. Beyond it: 400.
+    /// Bytes of the line before a chunk: size, extensions, CRLF. Default 256; nobody uses extensions. Over a whole
+    /// message these lines may also take only 16 KiB more than 16 bytes and twice the data of each chunk. Beyond it:
+    /// 400.
     pub chunk_line_bytes: usize,
-    /// Bytes of a trailer section. Default 4 KiB; also what an unfinished one can occupy in a read buffer. Beyond it: 431.
+    /// Bytes of a trailer section. Default 4 KiB; also what an unfinished one can occupy in a read buffer. Beyond it:
+    /// 431.
     pub trailer_bytes: usize,
 }
 

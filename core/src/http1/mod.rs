@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request.rs, response.rs   the decoders: state machines over borrowed input
-//!   scan.rs                 where an unfinished head ends         chunk.rs, body.rs   content
+//!   scan.rs                 where an unfinished head ends         chunk.rs, trailers.rs, body.rs   content
 //!   tokenise.rs             httparse                              framing.rs          where content ends
 //!   head.rs, fields.rs, target.rs, method.rs, status.rs           what a head says
 //! encode.rs                 heads and chunks into an Outbox
@@ -30,6 +30,7 @@ mod scan;
 mod status;
 mod target;
 mod tokenise;
+mod trailers;
 
 pub use encode::{EncodeError, FieldLines, HeadWriter, chunk, chunk_shared, last_chunk};
 pub use error::ParseError;

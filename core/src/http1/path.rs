@@ -50,8 +50,8 @@ impl fmt::Display for PathError {
 impl Error for PathError {}
 
 /// Writes the file path that `path` means into `out`, replacing what was there: percent-decoded once, `.` and `..`
-/// resolved, slashes collapsed. It begins with `/`, has no `.`, `..` or empty segment, and ends with `/` if `path` names a
-/// directory (also by `.` or `..`). On an error `out` is of no use.
+/// resolved, slashes collapsed. It begins with `/`, has no `.`, `..` or empty segment, and ends with `/` if `path`
+/// names a directory (also by `.` or `..`). On an error `out` is of no use.
 pub fn normalise(path: &str, out: &mut String) -> Result<(), PathError> {
     out.clear();
     out.push('/');
@@ -92,8 +92,8 @@ pub fn decode_segment(segment: &str) -> Result<Cow<'_, str>, PathError> {
     }
 }
 
-/// Whether a segment of `path` is `.` or `..` in any spelling, or might be because an escape is malformed: a path that is
-/// routed by its prefix and passed on as it is could mean something else to the next hop.
+/// Whether a segment of `path` is `.` or `..` in any spelling, or might be because an escape is malformed: a path that
+/// is routed by its prefix and passed on as it is could mean something else to the next hop.
 pub fn has_dot_segment(path: &str) -> bool {
     let is_separator = |byte: &u8| matches!(byte, b'/' | b'\\');
     decode(path.as_bytes(), Plus::Literal)

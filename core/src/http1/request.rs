@@ -1,16 +1,18 @@
 //! The server's side: bytes in, requests out (RFC 9112 §3).
 
 use super::body::{Body, Step};
+use super::fields::{Fields, Lines};
 use super::grammar::{is_target, is_tchar};
+use super::head::CheckedRequest;
 use super::limits::{Caps, Limits};
 use super::scan::{FieldScan, MAX_METHOD_BYTES, RequestLine, RequestLineScan};
-use super::tokenise;
-use super::{Framing, ParseError, Part, RequestHead, Version};
+use super::tokenise::{self, RequestTokens, Tokens};
+use super::{ParseError, Part, RequestHead, Version, trailers};
 use core::mem;
 use core::str;
 
-/// RFC 9112 §2.2: "a server [...] SHOULD ignore at least one empty line (CRLF) received prior to the request-line." Some
-/// clients send one after a body; nobody sends more than a few.
+/// RFC 9112 §2.2: "a server [...] SHOULD ignore at least one empty line (CRLF) received prior to the request-line."
+/// Some clients send one after a body; nobody sends more than a few.
 const MAX_EMPTY_LINES: u8 = 4;
 
 /// Decodes the requests of one connection, one at a time.
@@ -72,24 +74,29 @@ impl RequestDecoder {
     /// Content parts are never empty. Ask again after each part: the end of a message needs no bytes of its own.
     #[inline]
     pub fn decode<'i>(&mut self, input: &'i [u8]) -> Result<(usize, Option<Part<'i, RequestHead<'i>>>), ParseError> {
-        let decoded = match &mut self.state {
-            State::Head(scan)
-                if !scan.line.has_begun()
-                    && let Some(head) = ordinary_head(input, self.caps) =>
-            {
-                head
+        let mut lines = Lines::new();
+        let (skipped, tokens) = match &mut self.state {
+            State::Head(scan) => {
+                match (!scan.line.has_begun()).then(|| ordinary_head(input, self.caps, &mut lines)).flatten() {
+                    Some(tokens) => (0, tokens),
+                    None => match scan.advance(input, self.caps, &mut lines) {
+                        Ok((skipped, Some(tokens))) => (skipped, tokens),
+                        Ok((skipped, None)) => return Ok((skipped, None)),
+                        Err(error) => return self.fail(error),
+                    },
+                }
             }
-            State::Head(scan) => scan.advance(input, self.caps),
             State::Body(_) => return self.decode_body(input),
             State::Complete => return Ok((0, None)),
             State::Failed(error) => return Err(*error),
         };
-        match decoded {
-            Ok((consumed, Some((head, framing)))) => {
+        let fields = Fields::new(tokens.head, lines);
+        match CheckedRequest::new(tokens.line, &fields) {
+            Ok(request) => {
+                let framing = request.framing;
                 self.state = State::Body(Body::new(framing));
-                Ok((consumed, Some(Part::Head(head, framing))))
+                Ok((skipped + tokens.head.len(), Some(Part::Head(request.head(fields), framing))))
             }
-            Ok((consumed, None)) => Ok((consumed, None)),
             Err(error) => self.fail(error),
         }
     }
@@ -124,14 +131,22 @@ impl RequestDecoder {
         matches!(self.state, State::Complete)
     }
 
+    #[inline]
     fn decode_body<'i>(&mut self, input: &'i [u8]) -> Result<(usize, Option<Part<'i, RequestHead<'i>>>), ParseError> {
         let State::Body(body) = &mut self.state else { return Ok((0, None)) };
         match body.decode(input, self.caps) {
             Ok((consumed, Some(Step::Content(content)))) => Ok((consumed, Some(Part::Content(content)))),
-            Ok((consumed, Some(Step::End(trailers)))) => {
+            Ok((consumed, Some(Step::End))) => {
                 self.state = State::Complete;
-                Ok((consumed, Some(Part::End(trailers))))
+                Ok((consumed, Some(Part::End(None))))
             }
+            Ok((consumed, Some(Step::Trailers(section)))) => match trailers::parse(section) {
+                Ok(trailers) => {
+                    self.state = State::Complete;
+                    Ok((consumed, Some(Part::End(trailers))))
+                }
+                Err(error) => self.fail(error),
+            },
             Ok((consumed, None)) => Ok((consumed, None)),
             Err(error) => self.fail(error),
         }
@@ -144,28 +159,26 @@ impl RequestDecoder {
     }
 }
 
-type Head<'i> = (RequestHead<'i>, Framing);
-
 /// The usual case: the head is complete, and nothing about its syntax is unusual. Everything else is left to
 /// [`HeadScan`], which alone defines which error comes first.
 #[inline]
-fn ordinary_head(input: &[u8], caps: Caps) -> Option<Result<(usize, Option<Head<'_>>), ParseError>> {
+fn ordinary_head<'i>(input: &'i [u8], caps: Caps, lines: &mut Lines) -> Option<RequestTokens<'i>> {
     input.first().filter(|&&byte| is_tchar(byte))?;
-    let tokens = tokenise::request(input, caps.head_bytes(), caps.field_lines())?;
-    let fits = tokens.method.len() <= MAX_METHOD_BYTES
-        && tokens.target.len() <= caps.target_bytes()
-        && tokens.target.bytes().all(is_target);
-    if !fits {
-        return None;
-    }
-    let head = RequestHead::new(tokens.head, (tokens.method, tokens.target, tokens.version), tokens.lines);
-    Some(head.map(|head| (tokens.head.len(), Some(head))))
+    let tokens = tokenise::request(input, caps.head_bytes(), caps.field_lines(), lines)?;
+    let (method, target, _) = tokens.line;
+    let fits = method.len() <= MAX_METHOD_BYTES && target.len() <= caps.target_bytes();
+    (fits && is_target(target.as_bytes())).then_some(tokens)
 }
 
 impl HeadScan {
-    /// Looks at what is new in `input`; the head, once it is complete.
+    /// Looks at what is new in `input`: how many bytes are skipped, and the head behind them, once it is complete.
     #[cold]
-    fn advance<'i>(&mut self, input: &'i [u8], caps: Caps) -> Result<(usize, Option<Head<'i>>), ParseError> {
+    fn advance<'i>(
+        &mut self,
+        input: &'i [u8],
+        caps: Caps,
+        lines: &mut Lines,
+    ) -> Result<(usize, Option<RequestTokens<'i>>), ParseError> {
         let (skipped, input) = if self.line.has_begun() { (0, input) } else { self.skip_empty_lines(input)? };
         if matches!(input, [] | [b'\r']) {
             return Ok((skipped, None));
@@ -179,8 +192,9 @@ impl HeadScan {
         };
         match fields.advance(input, caps.head_bytes(), caps.field_lines(), ParseError::HeadTooLarge)? {
             Some(end) => {
-                let head = complete_head(input.get(..end).unwrap_or_default(), line)?;
-                Ok((skipped + end, Some(head)))
+                let head = input.get(..end).unwrap_or_default();
+                *lines = tokenise::fields(head, line.end.into())?;
+                Ok((skipped, Some(Tokens { head, line: request_line(head, line) })))
             }
             None => {
                 self.fields = Some((line, fields));
@@ -205,18 +219,14 @@ impl HeadScan {
     }
 }
 
-/// A head whose request line and whose end were found.
-fn complete_head(head: &[u8], line: RequestLine) -> Result<Head<'_>, ParseError> {
-    let lines = tokenise::fields(head, line.end.into())?;
+/// The parts of a request line that was found in order.
+fn request_line(head: &[u8], line: RequestLine) -> (&str, &str, Version) {
     let part = |range| head.get(range).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default();
-    let [method, target, minor] = [
-        part(0..usize::from(line.target) - 1),
-        part(line.target.into()..usize::from(line.version) - 1),
-        // The digit before CRLF.
-        part(usize::from(line.end) - 3..usize::from(line.end) - 2),
-    ];
-    // RFC 9110 §2.5: "A recipient that receives a message with a major version number that it implements and a minor version
-    // number higher than what it implements SHOULD process the message as if it was in the highest minor version".
-    let version = if minor == "0" { Version::Http10 } else { Version::Http11 };
-    RequestHead::new(head, (method, target, version), lines)
+    let method = part(0..usize::from(line.target) - 1);
+    let target = part(line.target.into()..usize::from(line.version) - 1);
+    // RFC 9110 §2.5: "A recipient that receives a message with a major version number that it implements and a minor
+    // version number higher than what it implements SHOULD process the message as if it was in the highest minor
+    // version".
+    let minor = head.get(usize::from(line.version) + 7);
+    (method, target, if minor == Some(&b'0') { Version::Http10 } else { Version::Http11 })
 }

@@ -1,12 +1,14 @@
 //! The client's side: bytes in, responses out (RFC 9112 §4).
 
 use super::body::{Body, Step};
+use super::fields::{Fields, Lines};
 use super::framing::Asked;
 use super::grammar::is_text;
+use super::head::CheckedResponse;
 use super::limits::{Caps, Limits};
 use super::scan::FieldScan;
-use super::tokenise;
-use super::{Framing, Method, ParseError, Part, ResponseHead, StatusCode, Version};
+use super::tokenise::{self, ResponseTokens, Tokens};
+use super::{Method, ParseError, Part, ResponseHead, StatusCode, Version, trailers};
 use core::str;
 use memchr::memchr;
 
@@ -70,23 +72,37 @@ impl ResponseDecoder {
         match &mut self.state {
             State::Idle | State::Upgraded => Ok((0, None)),
             State::Head { asked, scan, .. } => {
-                let asked = *asked;
-                let head = match scan.is_untouched().then(|| ordinary_head(asked, input, self.caps)).flatten() {
-                    Some(head) => head,
-                    None => scan.advance(asked, input, self.caps),
+                let (asked, mut lines) = (*asked, Lines::new());
+                let tokens = match scan.is_untouched().then(|| ordinary_head(input, self.caps, &mut lines)).flatten() {
+                    Some(tokens) => tokens,
+                    None => match scan.advance(input, self.caps, &mut lines) {
+                        Ok(Some(tokens)) => tokens,
+                        Ok(None) => return Ok((0, None)),
+                        Err(error) => return self.fail(error),
+                    },
                 };
-                match head {
-                    Ok((length, Some(head))) => self.begin(asked, length, head),
-                    Ok((consumed, None)) => Ok((consumed, None)),
+                let fields = Fields::new(tokens.head, lines);
+                match CheckedResponse::new(asked, tokens.line, &fields).and_then(|head| self.begin(asked, head)) {
+                    Ok(head) => {
+                        let framing = head.framing;
+                        Ok((tokens.head.len(), Some(Part::Head(head.head(fields), framing))))
+                    }
                     Err(error) => self.fail(error),
                 }
             }
             State::Body(body) => match body.decode(input, self.caps) {
                 Ok((consumed, Some(Step::Content(content)))) => Ok((consumed, Some(Part::Content(content)))),
-                Ok((consumed, Some(Step::End(trailers)))) => {
+                Ok((consumed, Some(Step::End))) => {
                     self.state = State::Idle;
-                    Ok((consumed, Some(Part::End(trailers))))
+                    Ok((consumed, Some(Part::End(None))))
                 }
+                Ok((consumed, Some(Step::Trailers(section)))) => match trailers::parse(section) {
+                    Ok(trailers) => {
+                        self.state = State::Idle;
+                        Ok((consumed, Some(Part::End(trailers))))
+                    }
+                    Err(error) => self.fail(error),
+                },
                 Ok((consumed, None)) => Ok((consumed, None)),
                 Err(error) => self.fail(error),
             },
@@ -94,8 +110,8 @@ impl ResponseDecoder {
         }
     }
 
-    /// The server closed its side, and all input before was decoded. Completes a response that lasts until then; between
-    /// messages and in a tunnel it is nothing; anything else was cut short (RFC 9112 §8).
+    /// The server closed its side, and all input before was decoded. Completes a response that lasts until then;
+    /// between messages and in a tunnel it is nothing; anything else was cut short (RFC 9112 §8).
     pub fn decode_eof(&mut self) -> Result<Option<Part<'static, ResponseHead<'static>>>, ParseError> {
         match &self.state {
             State::Idle | State::Upgraded => Ok(None),
@@ -135,30 +151,26 @@ impl ResponseDecoder {
 
     /// A head is complete: what comes next?
     #[inline]
-    fn begin<'i>(
-        &mut self,
-        asked: Asked,
-        length: usize,
-        (head, framing): Head<'i>,
-    ) -> Result<(usize, Option<Part<'i, ResponseHead<'i>>>), ParseError> {
+    fn begin<'i>(&mut self, asked: Asked, head: CheckedResponse<'i>) -> Result<CheckedResponse<'i>, ParseError> {
         // RFC 9112 §6.3 rule 2, and RFC 9110 §15.2.2: the connection is no longer HTTP.
         let tunnels =
             head.status == StatusCode::SWITCHING_PROTOCOLS || (asked == Asked::Connect && head.status.is_success());
         if tunnels {
             self.state = State::Upgraded;
         } else if head.status.is_informational() {
-            // RFC 9110 §15.2: "A client MUST be able to parse one or more 1xx responses received prior to a final response".
+            // RFC 9110 §15.2: "A client MUST be able to parse one or more 1xx responses received prior to a final
+            // response".
             if let State::Head { interim, scan, .. } = &mut self.state {
                 if *interim == MAX_INTERIM {
-                    return self.fail(ParseError::TooManyInterim);
+                    return Err(ParseError::TooManyInterim);
                 }
                 *interim += 1;
                 *scan = HeadScan::default();
             }
         } else {
-            self.state = State::Body(Body::new(framing));
+            self.state = State::Body(Body::new(head.framing));
         }
-        Ok((length, Some(Part::Head(head, framing))))
+        Ok(head)
     }
 
     #[cold]
@@ -168,16 +180,12 @@ impl ResponseDecoder {
     }
 }
 
-type Head<'i> = (ResponseHead<'i>, Framing);
-
 /// The usual case: the head is complete, and nothing about its syntax is unusual. Everything else is left to
 /// [`HeadScan`], which alone defines which error comes first.
 #[inline]
-fn ordinary_head(asked: Asked, input: &[u8], caps: Caps) -> Option<Result<(usize, Option<Head<'_>>), ParseError>> {
+fn ordinary_head<'i>(input: &'i [u8], caps: Caps, lines: &mut Lines) -> Option<ResponseTokens<'i>> {
     input.first().filter(|&&byte| byte == b'H')?;
-    let tokens = tokenise::response(input, caps.head_bytes(), caps.field_lines())?;
-    let head = ResponseHead::new(asked, tokens.head, (tokens.version, tokens.status, tokens.reason), tokens.lines);
-    Some(head.map(|head| (tokens.head.len(), Some(head))))
+    tokenise::response(input, caps.head_bytes(), caps.field_lines(), lines)
 }
 
 impl HeadScan {
@@ -189,10 +197,10 @@ impl HeadScan {
     #[cold]
     fn advance<'i>(
         &mut self,
-        asked: Asked,
         input: &'i [u8],
         caps: Caps,
-    ) -> Result<(usize, Option<Head<'i>>), ParseError> {
+        lines: &mut Lines,
+    ) -> Result<Option<ResponseTokens<'i>>, ParseError> {
         let window = input.get(..caps.head_bytes()).unwrap_or(input);
         let (start, fields) = match &mut self.fields {
             Some((start, fields)) => (usize::from(*start), fields),
@@ -200,7 +208,7 @@ impl HeadScan {
                 let Some(found) = memchr(b'\n', window.get(self.at.into()..).unwrap_or_default()) else {
                     self.at = window.len() as u16;
                     let is_full = window.len() >= caps.head_bytes();
-                    return if is_full { Err(ParseError::HeadTooLarge) } else { Ok((0, None)) };
+                    return if is_full { Err(ParseError::HeadTooLarge) } else { Ok(None) };
                 };
                 let start = usize::from(self.at) + found + 1;
                 self.at = start as u16;
@@ -209,15 +217,15 @@ impl HeadScan {
             }
         };
         let end = fields.advance(input, caps.head_bytes(), caps.field_lines(), ParseError::HeadTooLarge)?;
-        let Some((end, head)) = end.and_then(|end| Some((end, input.get(..end)?))) else { return Ok((0, None)) };
+        let Some(head) = end.and_then(|end| input.get(..end)) else { return Ok(None) };
         let line = status_line(head.get(..start).unwrap_or_default())?;
-        let head = ResponseHead::new(asked, head, line, tokenise::fields(head, start)?)?;
-        Ok((end, Some(head)))
+        *lines = tokenise::fields(head, start)?;
+        Ok(Some(Tokens { head, line }))
     }
 }
 
-/// RFC 9112 §4: `HTTP-version SP status-code SP [ reason-phrase ]`. The second space may be missing with the phrase, as in
-/// many servers.
+/// RFC 9112 §4: `HTTP-version SP status-code SP [ reason-phrase ]`. The second space may be missing with the phrase, as
+/// in many servers.
 fn status_line(line: &[u8]) -> Result<(Version, StatusCode, &str), ParseError> {
     let line = line.strip_suffix(b"\r\n").ok_or(ParseError::LineEnd)?;
     let [b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b' ', a, b, c, reason @ ..] = line else {

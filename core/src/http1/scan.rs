@@ -3,7 +3,7 @@
 //! Every verdict here depends on the bytes up to it only, never on where reads cut them.
 
 use super::ParseError;
-use super::grammar::{is_target, is_tchar};
+use super::grammar::{is_target_byte, is_tchar};
 use super::limits::Caps;
 use memchr::memchr;
 
@@ -105,7 +105,7 @@ impl RequestLineScan {
                     self.place = Place::Version;
                     self.version = self.at;
                 }
-                Place::Target if !is_target(byte) => return Err(ParseError::RequestLine),
+                Place::Target if !is_target_byte(byte) => return Err(ParseError::RequestLine),
                 Place::Target if at - usize::from(self.target) >= caps.target_bytes() => {
                     return Err(ParseError::TargetTooLong);
                 }

@@ -19,7 +19,7 @@ pub enum Target<'a> {
     Absolute {
         /// Counts instead of `Host`.
         authority: Authority<'a>,
-        /// Empty or begins with `/`.
+        /// Empty or begins with `/`; `*` with `OPTIONS` instead of empty (RFC 9112 §3.2.4).
         path: &'a str,
         /// What follows the first `?`.
         query: Option<&'a str>,
@@ -49,11 +49,16 @@ impl<'a> Target<'a> {
         }
         let (_, rest) = text.split_once("://").filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http"))?;
         let (authority, path) = rest.split_at_checked(rest.find(['/', '?']).unwrap_or(rest.len()))?;
-        let (path, query) = split_query(path);
+        let (path, query) = match (method, split_query(path)) {
+            // RFC 9112 §3.2.4: without path and query, OPTIONS is about the server as a whole.
+            (Method::Options, ("", None)) => ("*", None),
+            (_, parts) => parts,
+        };
         Some(Self::Absolute { authority: Authority::parse(authority.as_bytes())?, path, query })
     }
 
-    /// The path: `/` for an absolute form without one (RFC 9110 §4.2.3), `*` for the asterisk form, empty for `CONNECT`.
+    /// The path: `/` for an absolute form without one (RFC 9110 §4.2.3), `*` for the asterisk form, empty for
+    /// `CONNECT`.
     pub const fn path(&self) -> &'a str {
         match *self {
             Self::Absolute { path, .. } if path.is_empty() => "/",
@@ -100,18 +105,12 @@ impl<'a> Authority<'a> {
                 address.parse::<Ipv6Addr>().ok()?;
                 address.len() + 2
             }
-            None => {
-                let length = bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len());
-                bytes.get(..length).filter(|name| is_registered_name(name))?;
-                length
-            }
+            None => registered_name(bytes)?,
         };
         let (host, port) = text.split_at_checked(host_length)?;
         let port = match port.as_bytes() {
             [] | [b':'] => None,
-            [b':', digits @ ..] if digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) => {
-                Some(str::from_utf8(digits).ok()?.parse().ok()?)
-            }
+            [b':', digits @ ..] if digits.len() <= 5 => Some(port_number(digits)?),
             _ => return None,
         };
         Some(Self { text, host, port })
@@ -134,19 +133,37 @@ impl<'a> Authority<'a> {
 }
 
 fn split_query(text: &str) -> (&str, Option<&str>) {
-    match text.split_once('?') {
+    let mark = text.bytes().position(|byte| byte == b'?');
+    match mark.and_then(|mark| Some((text.get(..mark)?, text.get(mark + 1..)?))) {
         Some((path, query)) => (path, Some(query)),
         None => (text, None),
     }
 }
 
-/// RFC 3986 §3.2.2 `reg-name` or `IPv4address`, not empty.
-fn is_registered_name(name: &[u8]) -> bool {
-    if name.is_empty() || !name.iter().all(|&byte| is_reg_name(byte)) {
-        return false;
+/// RFC 3986 §3.2.3, within what TCP has.
+fn port_number(digits: &[u8]) -> Option<u16> {
+    let number = digits
+        .iter()
+        .try_fold(0, |number: u32, digit| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0')));
+    number.and_then(|number| u16::try_from(number).ok())
+}
+
+/// How long the RFC 3986 §3.2.2 `reg-name` or `IPv4address` before a colon or the end is; `None` if it is empty or
+/// wrong.
+fn registered_name(text: &[u8]) -> Option<usize> {
+    let mut length = 0;
+    loop {
+        let rest = text.get(length..)?;
+        length += rest.iter().position(|&byte| !is_reg_name(byte)).unwrap_or(rest.len());
+        match text.get(length..)? {
+            [] | [b':', ..] => return Some(length).filter(|length| *length > 0),
+            [b'%', high, low, ..] => {
+                hex(*high).and(hex(*low))?;
+                length += 3;
+            }
+            _ => return None,
+        }
     }
-    let mut after_percents = name.split(|&byte| byte == b'%').skip(1);
-    after_percents.all(|rest| matches!(rest, [a, b, ..] if hex(*a).is_some() && hex(*b).is_some()))
 }
 
 #[cfg(test)]
@@ -178,6 +195,13 @@ mod tests {
             let target = Target::parse(Method::Get, text).unwrap();
             assert_eq!((target.path(), target.query()), (path, query), "{text}");
             assert_eq!(target.authority().map(|authority| authority.text), authority, "{text}");
+        }
+    }
+
+    #[test]
+    fn options_without_a_path_is_about_the_server() {
+        for (text, path) in [("*", "*"), ("http://a", "*"), ("http://a/", "/"), ("http://a?b", "/")] {
+            assert_eq!(Target::parse(Method::Options, text).unwrap().path(), path, "{text}");
         }
     }
 
