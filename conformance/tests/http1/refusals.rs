@@ -1,7 +1,7 @@
 //! What must be refused, with which status; and beside it, what must not.
 
 use crate::driver::{Cuts, Event, requests, requests_within, responses};
-use brolly_core::http1::{Limits, Method};
+use brolly_core::http1::{Limits, Method, ParseError};
 
 /// Status, and input up to where it is refused.
 #[rustfmt::skip]
@@ -139,6 +139,9 @@ fn requests_are_refused_with_their_status() {
         for cuts in [Cuts::None, Cuts::Bytes] {
             let error = requests(input.as_bytes(), &cuts).error;
             assert_eq!(error.map(|error| error.status().as_u16()), Some(status), "{input:?} {error:?}");
+            // What follows changes nothing, even if it completes the head.
+            let more = [input, "Host: a\r\n\r\n"].concat();
+            assert_eq!(requests(more.as_bytes(), &cuts).error, error, "{input:?} and more");
         }
     }
 }
@@ -194,6 +197,14 @@ fn limits_hold_to_the_byte() {
     let lines = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(count - 1));
     assert_eq!(status(&lines(3)), None);
     assert_eq!(status(&lines(4)), Some(431));
+    let chunks = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    for (chunk_line_bytes, expected) in [(2, Some(400)), (3, None)] {
+        let limits = Limits { chunk_line_bytes, ..Limits::default() };
+        for cuts in [Cuts::None, Cuts::Bytes] {
+            let error = requests_within(chunks.as_bytes(), &cuts, limits).error;
+            assert_eq!(error.map(|error| error.status().as_u16()), expected);
+        }
+    }
     let unlimited = Limits { head_bytes: usize::MAX, field_lines: usize::MAX, ..Limits::default() };
     let huge = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "a".repeat(70_000));
     let error = requests_within(huge.as_bytes(), &Cuts::None, unlimited).error.unwrap();
@@ -282,6 +293,8 @@ fn responses_end_where_request_and_status_say() {
             assert_eq!(outcome.messages().len(), ends, "{input:?}");
         }
     }
-    let flood = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(17);
-    assert!(responses(flood.as_bytes(), &get, &Cuts::None).error.is_some());
+    for (interim, error) in [(16, None), (17, Some(ParseError::TooManyInterim))] {
+        let flood = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(interim) + empty;
+        assert_eq!(responses(flood.as_bytes(), &get, &Cuts::None).error, error);
+    }
 }

@@ -157,3 +157,70 @@ fn upgrade<'a>(fields: &Fields<'a>, options: Options, version: Version) -> Optio
     let offered = options.upgrade && version == Version::Http11;
     fields.get("upgrade").filter(|_| offered).and_then(|value| str::from_utf8(value).ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Limits, Part, RequestDecoder, ResponseDecoder};
+    use super::*;
+    use alloc::format;
+    use alloc::string::String;
+
+    fn request<T>(head: &str, look: impl FnOnce(&RequestHead<'_>) -> T) -> T {
+        let head = head.replace('\n', "\r\n") + "\r\n\r\n";
+        match RequestDecoder::new(Limits::default()).decode(head.as_bytes()) {
+            Ok((_, Some(Part::Head(head, _)))) => look(&head),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_target_says_for_whom_a_request_is_before_host_does() {
+        let host = |head| request(head, |head| head.host().map(|host| String::from(host.as_str())));
+        assert_eq!(host("GET / HTTP/1.1\nHost: a:1").as_deref(), Some("a:1"));
+        assert_eq!(host("GET http://b/ HTTP/1.1\nHost: a").as_deref(), Some("b"));
+        assert_eq!(host("CONNECT b:1 HTTP/1.1\nHost: a").as_deref(), Some("b:1"));
+        assert_eq!(host("GET / HTTP/1.0"), None);
+        assert_eq!(host("GET http://b/ HTTP/1.0").as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn http_1_0_neither_waits_nor_switches() {
+        let fields = "Host: a\nConnection: x, Upgrade\nUpgrade: h2c, WebSocket\nExpect: 100-Continue";
+        for (version, does) in [("1.1", true), ("1.0", false)] {
+            request(&format!("GET / HTTP/{version}\n{fields}"), |head| {
+                assert_eq!(head.expects_continue(), does);
+                assert_eq!(head.upgrade(), does.then_some("h2c, WebSocket"));
+                assert_eq!(head.upgrades_to("websocket"), does);
+                assert!(!head.upgrades_to("h2"));
+                assert_eq!(head.keep_alive(), does);
+            });
+        }
+    }
+
+    #[test]
+    fn an_upgrade_that_connection_does_not_name_is_none() {
+        request("GET / HTTP/1.1\nHost: a\nUpgrade: websocket\nExpect: 200-ok", |head| {
+            assert!(!head.upgrades_to("websocket") && head.upgrade().is_none() && !head.expects_continue());
+        });
+    }
+
+    #[test]
+    fn a_response_names_its_protocol_and_whether_it_persists() {
+        for (head, upgrade, keep_alive) in [
+            ("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", Some("websocket"), true),
+            ("HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n", None, true),
+            ("HTTP/1.0 200 OK\r\n\r\n", None, false),
+        ] {
+            let mut decoder = ResponseDecoder::new(Limits::default());
+            decoder.expect(Method::Get);
+            let Ok((_, Some(Part::Head(head, _)))) = decoder.decode(head.as_bytes()) else { panic!("{head}") };
+            assert_eq!((head.upgrade(), head.keep_alive()), (upgrade, keep_alive));
+        }
+    }
+
+    #[test]
+    fn an_idle_decoder_is_small() {
+        assert!(size_of::<RequestDecoder>() <= 48, "{}", size_of::<RequestDecoder>());
+        assert!(size_of::<ResponseDecoder>() <= 48, "{}", size_of::<ResponseDecoder>());
+    }
+}

@@ -140,3 +140,29 @@ fn version_byte(offset: usize, byte: u8, version: Option<&[u8]>) -> Option<Resul
         (true, _) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Limits;
+    use super::*;
+
+    #[test]
+    fn no_byte_is_looked_at_twice() {
+        let head = b"GET /target HTTP/1.1\r\nName: value\r\n\r\n";
+        let caps = Caps::new(Limits::default());
+        let (mut line_scan, mut line) = (RequestLineScan::default(), None);
+        let mut at = 0;
+        while line.is_none() {
+            at += 1;
+            line = line_scan.advance(&head[..at], caps).unwrap();
+            assert_eq!(usize::from(line_scan.at), at);
+        }
+        assert_eq!(line, Some(RequestLine { target: 4, version: 12, end: 22 }));
+        let mut fields = FieldScan::starting_at(at);
+        for end in at..head.len() {
+            assert_eq!(fields.advance(&head[..end], 100, 1, ParseError::HeadTooLarge), Ok(None));
+            assert_eq!(usize::from(fields.at), end);
+        }
+        assert_eq!(fields.advance(head, 100, 1, ParseError::HeadTooLarge), Ok(Some(head.len())));
+    }
+}
