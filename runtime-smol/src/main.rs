@@ -1,5 +1,6 @@
 //! brolly on smol: `block_on` on each of its threads, with one future on it, the driver of a shard.
 
+mod listener;
 mod runtime;
 mod stream;
 

@@ -1,5 +1,6 @@
 //! Clocks, listeners, timers and blocking work by smol.
 
+use crate::listener::SmolListener;
 use crate::stream::SmolStream;
 use brolly_core::driver::{Done, Runtime, Task, Work};
 use brolly_core::shard::{Access, FileId};
@@ -8,17 +9,16 @@ use brolly_host::listen::Accepting;
 use brolly_host::start::Equipment;
 use brolly_host::timer::{Deadline, Timer};
 use brolly_host::work::Sorted;
-use smol::Async;
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// What one shard has of smol.
 #[derive(Debug)]
 pub(crate) struct Smol {
-    accepting: Accepting<Async<TcpListener>>,
+    accepting: Accepting<SmolListener>,
     /// Until when accepting rests.
     rest: Deadline<SmolTimer>,
     deadline: Deadline<SmolTimer>,
@@ -29,7 +29,7 @@ impl Smol {
     /// # Panics
     /// The system has no room for another registration.
     pub(crate) fn new(mut equipment: Equipment) -> Self {
-        let listeners = std::mem::take(&mut equipment.listeners).into_iter().map(Async::new_nonblocking);
+        let listeners = std::mem::take(&mut equipment.listeners).into_iter().map(SmolListener::new);
         let listeners = listeners.collect::<io::Result<_>>();
         let deadline = || Deadline::new(SmolTimer(smol::Timer::never()), equipment.clock.clone());
         Self {
@@ -50,11 +50,11 @@ impl Runtime for Smol {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(SocketAddr, SmolStream)> {
         let Self { accepting, rest, equipment, .. } = self;
-        let waker = cx.waker().clone();
         accepting.poll(
+            cx,
             &equipment.clock,
-            |listener| SmolStream::poll_accept(listener, cx),
-            |until| rest.poll(&mut Context::from_waker(&waker), until),
+            |cx, listener| listener.poll_accept(cx).map_ok(|(socket, peer)| (peer, SmolStream::new(socket))),
+            |cx, until| rest.poll(cx, until),
         )
     }
 

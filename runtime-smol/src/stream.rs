@@ -2,10 +2,11 @@
 
 use brolly_core::driver::Stream;
 use brolly_core::shard::IoError;
-use brolly_host::{io, listen};
+use brolly_host::io;
 use smol::Async;
 use std::io::{ErrorKind, Read, Result, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::mem;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::task::{Context, Poll, ready};
 
 /// A connected socket.
@@ -17,16 +18,8 @@ pub(crate) struct SmolStream {
 }
 
 impl SmolStream {
-    pub(crate) fn poll_accept(listener: &Async<TcpListener>, cx: &mut Context<'_>) -> Poll<Result<(SocketAddr, Self)>> {
-        loop {
-            match listen::accept(listener.get_ref()) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(listener.poll_readable(cx))?,
-                accepted => {
-                    let (socket, peer) = accepted?;
-                    return Poll::Ready(Ok((peer, Self::new(Async::new_nonblocking(socket)?))));
-                }
-            }
-        }
+    pub(crate) fn new(socket: Async<TcpStream>) -> Self {
+        Self { socket, is_drained: false }
     }
 
     pub(crate) async fn connect(to: SocketAddr) -> core::result::Result<Self, IoError> {
@@ -38,15 +31,11 @@ impl SmolStream {
         connected.await.map_err(|error| io::error(&error))
     }
 
-    fn new(socket: Async<TcpStream>) -> Self {
-        Self { socket, is_drained: false }
-    }
-
     fn try_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
         loop {
-            if self.is_drained {
+            // Once is enough: whoever polls again after it was pending was woken, and finds something.
+            if mem::take(&mut self.is_drained) {
                 ready!(self.socket.poll_readable(cx))?;
-                self.is_drained = false;
             }
             match self.socket.get_ref().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.is_drained = true,
@@ -60,7 +49,7 @@ impl SmolStream {
         }
     }
 
-    fn try_write(&mut self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<Result<usize>> {
+    fn try_write(&self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<Result<usize>> {
         loop {
             let result = if let [slice] = slices {
                 self.socket.get_ref().write(slice)

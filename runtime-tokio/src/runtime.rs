@@ -54,11 +54,11 @@ impl Runtime for Tokio {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(SocketAddr, TokioStream)> {
         let Self { accepting, rest, equipment, .. } = self;
-        let mut waker = cx.waker().clone();
         accepting.poll(
+            cx,
             &equipment.clock,
-            |listener| listener.poll_accept(cx).map_ok(|(stream, peer)| (peer, TokioStream::accepted(stream))),
-            |until| rest.poll(&mut Context::from_waker(&mut waker), until),
+            |cx, listener| listener.poll_accept(cx).map_ok(|(stream, peer)| (peer, TokioStream::accepted(stream))),
+            |cx, until| rest.poll(cx, until),
         )
     }
 

@@ -35,6 +35,10 @@ pub fn publish(publish: &Publish) -> Result<String, Failure> {
             let mut data = Vec::new();
             let read = io::stdin().lock().read_to_end(&mut data);
             read.map_err(|error| Failure::new(format!("cannot read standard input: {}", reason(&error))))?;
+            // The line end that `echo` and editors add is not part of the message.
+            if data.last() == Some(&b'\n') {
+                data.pop();
+            }
             data
         }
         Some(data) => data.as_bytes().to_vec(),
@@ -180,7 +184,7 @@ fn say_recovery(data: &str) {
     match serde_json::from_str(data) {
         Ok(Recovery { outcome: "resumed", .. }) => {}
         Ok(Recovery { outcome: "gap", topic }) => {
-            say(&format!("{topic}: messages are missing here; the server kept too few"))
+            say(&format!("{topic}: messages are missing here; the server kept too few"));
         }
         Ok(Recovery { outcome: "refused", topic }) => {
             say(&format!("{topic}: messages may be missing here; the server has begun anew"));

@@ -5,12 +5,16 @@ use brolly_core::shard::{Completion, FileId, IoError};
 use brolly_core::time::UnixTime;
 use bytes::Bytes;
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
 use std::path::{Component, Path};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 /// How much of a file comes with its opening (bytes): most files are smaller, and need neither a read nor a close.
 const FIRST_BYTES: u64 = 64 * 1024;
@@ -21,7 +25,7 @@ pub struct Files(Arc<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    open: Mutex<HashMap<FileId, Arc<OwnedFd>>>,
+    open: Mutex<HashMap<FileId, Arc<File>>>,
     last: AtomicU64,
 }
 
@@ -32,16 +36,17 @@ impl Files {
     /// # Errors
     /// [`IoError::NotFound`] also for what is neither a file nor a directory, and for what is outside.
     pub fn open(&self, root: &str, path: &str) -> Result<Completion, IoError> {
-        let file = open_beneath(root, path).map_err(failed)?;
-        let stat = fstat(&file).map_err(failed)?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => return Ok(Completion::Directory),
-            FileType::RegularFile => {}
-            _ => return Err(IoError::NotFound),
+        let file = File::from(open_beneath(root, path).map_err(failed)?);
+        let metadata = file.metadata().map_err(|error| io::error(&error))?;
+        if metadata.is_dir() {
+            return Ok(Completion::Directory);
         }
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        if !metadata.is_file() {
+            return Err(IoError::NotFound);
+        }
+        let size = metadata.len();
         let first = read_at(&file, 0, size.min(FIRST_BYTES))?;
-        let modified = modified(&stat);
+        let modified = modified(&metadata);
         if (first.len() as u64) < FIRST_BYTES.min(size) || size <= FIRST_BYTES {
             // If it was shortened since it was measured, what was read is all.
             return Ok(Completion::Opened { file: None, len: first.len() as u64, modified, first });
@@ -75,27 +80,26 @@ impl Files {
         self.len() == 0
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<FileId, Arc<OwnedFd>>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<FileId, Arc<File>>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn modified(stat: &Stat) -> UnixTime {
-    // The types of these fields differ between systems.
-    let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
-    let nanos = u64::try_from(stat.st_mtime_nsec).unwrap_or(0);
-    UnixTime::from_millis(seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000))
+/// 1970 if nobody knows, or before.
+fn modified(metadata: &Metadata) -> UnixTime {
+    let since = metadata.modified().ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    UnixTime::from_millis(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
 }
 
-fn read_at(file: &OwnedFd, offset: u64, len: u64) -> Result<Bytes, IoError> {
+fn read_at(file: &File, offset: u64, len: u64) -> Result<Bytes, IoError> {
     let mut bytes = vec![0; usize::try_from(len).map_err(|_| IoError::Other)?];
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match rustix::io::pread(file, rest, offset.saturating_add(filled as u64)) {
+        match file.read_at(rest, offset.saturating_add(filled as u64)) {
             Ok(0) => break,
             Ok(read) => filled += read,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(failed(errno)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(io::error(&error)),
         }
     }
     bytes.truncate(filled);
@@ -165,10 +169,11 @@ fn by_component(root: OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::FileType;
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     /// A directory that is removed with everything in it.
     struct Scratch(PathBuf);
@@ -282,7 +287,7 @@ mod tests {
         let root = || openat(CWD, &*scratch.root(), OFlags::DIRECTORY, Mode::empty()).unwrap();
         assert!(by_component(root(), "link").is_err());
         for path in ["sub/file", "./sub/./file"] {
-            let file = by_component(root(), path).unwrap();
+            let file = File::from(by_component(root(), path).unwrap());
             assert_eq!(read_at(&file, 0, 9).unwrap(), b"here"[..]);
         }
         for path in ["", "sub", "sub/"] {

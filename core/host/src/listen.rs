@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// Connections that may wait to be accepted, as far as the system allows.
@@ -110,19 +110,20 @@ impl<L> Accepting<L> {
     /// The next connection of any listener, in turn. `accept` polls one of them; `sleep` is ready when the time has come.
     pub fn poll<S>(
         &mut self,
+        cx: &mut Context<'_>,
         clock: &Clock,
-        mut accept: impl FnMut(&mut L) -> Poll<io::Result<S>>,
-        mut sleep: impl FnMut(Instant) -> Poll<()>,
+        mut accept: impl FnMut(&mut Context<'_>, &mut L) -> Poll<io::Result<S>>,
+        mut sleep: impl FnMut(&mut Context<'_>, Instant) -> Poll<()>,
     ) -> Poll<S> {
         loop {
             if let Some(until) = self.rest {
-                std::task::ready!(sleep(until));
+                ready!(sleep(cx, until));
                 self.rest = None;
             }
             let mut pending = 0;
             while pending < self.listeners.len() {
                 self.next = (self.next + 1) % self.listeners.len();
-                match accept(&mut self.listeners[self.next]) {
+                match accept(cx, &mut self.listeners[self.next]) {
                     Poll::Pending => pending += 1,
                     Poll::Ready(Ok(stream)) => return Poll::Ready(stream),
                     Poll::Ready(Err(error)) if is_of_the_peer(&error) => {}
@@ -168,6 +169,7 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 mod tests {
     use super::*;
     use std::cell::RefCell;
+    use std::task::Waker;
 
     #[test]
     fn the_reason_and_the_way_out_are_said() {
@@ -195,11 +197,11 @@ mod tests {
         let calls = RefCell::new(String::new());
         let slept = RefCell::new(Vec::new());
         let mut poll = |answers: &mut dyn FnMut(&str) -> Poll<io::Result<u8>>, is_time: bool| {
-            let accept = |listener: &mut &str| {
+            let accept = |_: &mut Context<'_>, listener: &mut &str| {
                 calls.borrow_mut().push_str(listener);
                 answers(listener)
             };
-            accepting.poll(&clock, accept, |until| {
+            accepting.poll(&mut Context::from_waker(Waker::noop()), &clock, accept, |_, until| {
                 slept.borrow_mut().push(until);
                 if is_time { Poll::Ready(()) } else { Poll::Pending }
             })
@@ -223,7 +225,8 @@ mod tests {
         assert_eq!(poll(&mut |_| Poll::Ready(Ok(4)), true), Poll::Ready(4));
         assert!(slept.borrow().iter().all(|until| until.duration_since(clock.instant()) <= REST));
         accepting.stop();
-        let none = |_: &mut &str| Poll::Ready(Ok(5));
-        assert_eq!(accepting.poll(&clock, none, |_| Poll::Ready(())), Poll::Pending);
+        let mut cx = Context::from_waker(Waker::noop());
+        let polled = accepting.poll(&mut cx, &clock, |_, _| Poll::Ready(Ok(5)), |_, _| Poll::Ready(()));
+        assert_eq!(polled, Poll::Pending);
     }
 }

@@ -9,7 +9,8 @@ use crate::files::Files;
 use crate::io::reason;
 use crate::listen;
 use crate::log::{Format, Log, say};
-use brolly_core::config::{Config, Handler};
+use crate::url::Url;
+use brolly_core::config::{Config, Handler, Upstream};
 use brolly_core::driver::{Control, Parts, fleet};
 use brolly_core::rng::Seed;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -137,21 +138,26 @@ impl Server {
             true => "everyone on this machine".to_owned(),
             false => format!("EVERYONE WHO REACHES {address}"),
         };
-        let mut text = format!("{what}: open http://{local}/ in a browser\n");
+        let mut rows = Vec::new();
         for route in self.config.routes.iter() {
             let to = match self.config.handlers.get(route.to) {
                 Some(Handler::Files(files)) => files.root.to_string(),
                 Some(Handler::Proxy(proxy)) => match self.config.upstreams.get(proxy.upstream) {
-                    Some(to) => {
-                        format!("http://{}:{}{}", to.host, to.port, proxy.replace_prefix.as_deref().unwrap_or_default())
+                    Some(Upstream { host, port }) => {
+                        Url { host: host.clone(), port: *port, path: proxy.replace_prefix.clone() }.to_string()
                     }
                     None => continue,
                 },
                 Some(_) | None => continue,
             };
-            text.push_str(&format!("  {}/  {to}\n", route.prefix));
+            rows.push((format!("{}/", route.prefix), to));
         }
-        text.push_str("  realtime: /-/ws /-/sse /-/poll /-/publish/TOPIC /-/echo\n");
+        rows.push(("/-/".into(), "ws, sse, poll, publish/TOPIC, echo".into()));
+        let width = rows.iter().map(|(prefix, _)| prefix.chars().count()).max().unwrap_or(0);
+        let mut text = format!("{what}: open http://{local}/ in a browser\n");
+        for (prefix, to) in rows {
+            text.push_str(&format!("  {prefix:width$}  {to}\n"));
+        }
         text.push_str(&format!("Open to {who}: all may read, publish and subscribe. Ctrl-C stops it."));
         say(&text);
     }

@@ -3,6 +3,7 @@
 mod file;
 mod limits;
 mod report;
+mod routes;
 mod source;
 mod units;
 

@@ -1,15 +1,19 @@
 //! The command line, the same for both binaries but for the name.
 
+mod values;
+
+pub(crate) use values::{check_prefix, parse_listen};
+
 use crate::failure::did_you_mean;
 use crate::url::Url;
-use brolly_core::pubsub::Topic;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::error::Error;
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use values::{parse_mount, parse_threads, parse_topic};
 
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// Far beyond any machine; shards are numbered with 16 bits.
@@ -227,71 +231,6 @@ fn example(name: &str, command: Option<&OsString>) -> String {
         "publish" => format!("{name} publish http://localhost:8080 TOPIC DATA"),
         "tail" => format!("{name} tail http://localhost:8080 TOPIC"),
         _ => format!("{name} --help"),
-    }
-}
-
-pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    let port = |port: &str| port.parse::<u16>().ok();
-    let with_port = |ip: IpAddr, number| port(number).map(|port| SocketAddr::new(ip, port));
-    let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let address = match text.rsplit_once(':') {
-        None => with_port(localhost, text),
-        Some(("" | "localhost", number)) => with_port(localhost, number),
-        Some(_) => text.parse().ok(),
-    };
-    address.ok_or_else(|| {
-        let instead = match text.parse::<IpAddr>() {
-            Ok(IpAddr::V4(ip)) => format!("`{ip}:8080`"),
-            Ok(IpAddr::V6(ip)) => format!("`[{ip}]:8080`"),
-            Err(_) => "an IP address and a port such as `127.0.0.1:8080` or `[::1]:8080`".into(),
-        };
-        format!("`{text}` is not an address to listen on; write {instead}")
-    })
-}
-
-fn parse_threads(text: &str) -> Result<NonZeroU16, String> {
-    match text.parse::<NonZeroU16>() {
-        Ok(threads) if threads.get() <= MAX_THREADS => Ok(threads),
-        Ok(_) | Err(_) => Err(format!("`{text}` is not a number of threads; write a number from 1 to {MAX_THREADS}")),
-    }
-}
-
-fn parse_mount(text: &str) -> Result<Mount, String> {
-    let Some((prefix, url)) = text.split_once('=') else {
-        let instead = match text.strip_prefix('/') {
-            Some(_) => format!("{text}=http://localhost:8111"),
-            None => "/api/=http://localhost:8111".into(),
-        };
-        return Err(format!(
-            "`{text}` is not a path and its backend; write PREFIX=URL without spaces, as in `{instead}`"
-        ));
-    };
-    check_prefix(prefix)?;
-    Ok(Mount { prefix: prefix.into(), url: Url::parse(url)? })
-}
-
-/// A path that a route can begin with: absolute, decoded, without empty or dotted segments.
-pub(crate) fn check_prefix(prefix: &str) -> Result<(), String> {
-    let Some(segments) = prefix.strip_prefix('/') else {
-        return Err(format!("the prefix `{prefix}` must begin with a slash; write `/{prefix}`"));
-    };
-    let segments = segments.strip_suffix('/').unwrap_or(segments);
-    let wrong = |segment: &str| matches!(segment, "" | "." | "..");
-    if !segments.is_empty() && segments.split('/').any(wrong) {
-        return Err(format!("the prefix `{prefix}` must not have empty or dotted segments; write it as in `/api/`"));
-    }
-    match prefix.chars().find(|c| matches!(c, '?' | '#' | '%' | '\\' | '*') || c.is_control()) {
-        Some(c) => {
-            Err(format!("the prefix `{prefix}` must not contain `{}`; write it as in `/api/`", c.escape_debug()))
-        }
-        None => Ok(()),
-    }
-}
-
-fn parse_topic(text: &str) -> Result<String, String> {
-    match Topic::new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("`{}` is not a topic: {error}", text.escape_debug())),
     }
 }
 

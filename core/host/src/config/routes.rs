@@ -1,0 +1,146 @@
+//! The routes of the configuration file, and the handlers that they lead to.
+
+use super::DEFAULT_INDEX;
+use super::source::{Section, number, string};
+use crate::args::check_prefix;
+use crate::failure::{Failure, did_you_mean};
+use brolly_core::config::{Config, Files, Handler, Proxy};
+use brolly_core::http1::StatusCode;
+use brolly_core::route::{HostPattern, Route};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use toml::de::DeValue;
+
+/// The handlers by name, and the keys that each has besides those of all routes.
+const HANDLERS: [(&str, &[&str]); 9] = [
+    ("echo", &[]),
+    ("event-stream", &[]),
+    ("files", &["root", "index"]),
+    ("long-poll", &[]),
+    ("proxy", &["upstream", "replace"]),
+    ("publish", &[]),
+    ("redirect", &["location", "status"]),
+    ("status", &["status"]),
+    ("websocket", &[]),
+];
+
+/// Reads [[routes]] into `config`; relative paths begin at `directory`.
+pub(super) fn routes(
+    file: &Section<'_, '_>,
+    config: &mut Config,
+    upstreams: &BTreeMap<&str, usize>,
+    directory: &Path,
+) -> Result<(), Failure> {
+    let mut lines = BTreeMap::new();
+    for section in file.tables("routes")? {
+        let names = HANDLERS.map(|(name, _)| name);
+        let (handler, own) = section.need("handler", "\"files\"", |value| {
+            let written = string(value)?;
+            let found = HANDLERS.into_iter().find(|(name, _)| *name == written);
+            found.ok_or_else(|| format!("is not \"{written}\"{}", did_you_mean(written, &names)))
+        })?;
+        let known: Vec<_> = ["handler", "host", "prefix"].iter().chain(own).copied().collect();
+        section.only(&known, &format!("`{handler}` routes"))?;
+        let host = section.get("host", |value| host(string(value)?))?.unwrap_or(HostPattern::Any);
+        let prefix = section.get("prefix", |value| {
+            let prefix = string(value)?;
+            check_prefix(prefix).map(|()| prefix).map_err(|text| format!("is wrong: {text}"))
+        })?;
+        let prefix = prefix.unwrap_or("/");
+        let to = config.handlers.len();
+        config.handlers.push(match handler {
+            "echo" => Handler::Echo,
+            "event-stream" => Handler::EventStream,
+            "files" => files(&section, directory)?,
+            "long-poll" => Handler::LongPoll,
+            "proxy" => proxy(&section, upstreams)?,
+            "publish" => Handler::Publish,
+            "redirect" => redirect(&section)?,
+            "status" => {
+                let range = "must be a status from 200 to 599";
+                Handler::Status(section.need("status", "404", |value| status(value, 200..=599, range))?)
+            }
+            _ => Handler::WebSocket,
+        });
+        let line = section.source.line(section.span_start);
+        let key = (host.clone(), prefix.trim_end_matches('/'));
+        if let Some(first) = lines.insert(key, line) {
+            return Err(section.failure(format!(
+                "there is a route for {prefix} on the same host in line {first} already; remove one"
+            )));
+        }
+        let conflict = |_| section.failure(format!("there is a route for {prefix} already; remove one"));
+        config.routes.add(Route { host, prefix: prefix.into(), to }).map_err(conflict)?;
+    }
+    Ok(())
+}
+
+fn files(section: &Section<'_, '_>, directory: &Path) -> Result<Handler, Failure> {
+    let root = section.need("root", "\"./public\"", |value| {
+        super::directory(&directory.join(string(value)?)).map_err(|text| format!("is wrong: {text}"))
+    })?;
+    let index = section.get("index", |value| match string(value)? {
+        index if index.is_empty() || index.contains(['/', '\\']) => {
+            Err("must be a file name such as \"index.html\"".to_owned())
+        }
+        index => Ok(index),
+    })?;
+    Ok(Handler::Files(Files { root, index: index.unwrap_or(DEFAULT_INDEX).into() }))
+}
+
+fn proxy(section: &Section<'_, '_>, upstreams: &BTreeMap<&str, usize>) -> Result<Handler, Failure> {
+    let upstream = section.need("upstream", "\"NAME\"", |value| {
+        let name = string(value)?;
+        upstreams.get(name).copied().ok_or_else(|| match upstreams.is_empty() {
+            true => format!(
+                "names \"{name}\", but there is no [upstreams.{name}]; add it with url = \"http://localhost:8111\""
+            ),
+            false => {
+                let known: Vec<_> = upstreams.keys().copied().collect();
+                format!("names \"{name}\", but there is no [upstreams.{name}]{}", did_you_mean(name, &known))
+            }
+        })
+    })?;
+    let replace = section.get("replace", |value| {
+        let replace = string(value)?;
+        check_prefix(replace).map(|()| replace).map_err(|text| format!("is wrong: {text}"))
+    })?;
+    Ok(Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into) }))
+}
+
+fn redirect(section: &Section<'_, '_>) -> Result<Handler, Failure> {
+    let location = section.need("location", "\"https://example.org/\"", |value| match string(value)? {
+        location if location.is_empty() || location.contains(|c: char| c.is_control() || c == ' ' || !c.is_ascii()) => {
+            Err("must be a path or URL in ASCII, without spaces".to_owned())
+        }
+        location => Ok(location),
+    })?;
+    let range = "must be 301, 302, 303, 307 or 308";
+    let status = section.get("status", |value| {
+        let status = status(value, 301..=308, range)?;
+        if matches!(status.as_u16(), 301..=303 | 307 | 308) { Ok(status) } else { Err(range.to_owned()) }
+    })?;
+    Ok(Handler::Redirect(status.unwrap_or(StatusCode::TEMPORARY_REDIRECT), location.into()))
+}
+
+fn status(value: &DeValue<'_>, range: RangeInclusive<u64>, message: &str) -> Result<StatusCode, String> {
+    let code = number(value)?;
+    let code = u16::try_from(code).ok().filter(|_| range.contains(&code)).and_then(StatusCode::new);
+    code.ok_or_else(|| message.to_owned())
+}
+
+fn host(text: &str) -> Result<HostPattern, String> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if text == "*" {
+        return Ok(HostPattern::Any);
+    }
+    if name.is_empty() || !name.chars().all(is_name) {
+        return Err(format!(
+            "must be a name such as \"example.org\" or \"*.example.org\", without port, not \"{text}\""
+        ));
+    }
+    let lower = name.to_ascii_lowercase().into();
+    Ok(if text.starts_with("*.") { HostPattern::Suffix(lower) } else { HostPattern::Exact(lower) })
+}
