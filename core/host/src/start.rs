@@ -1,6 +1,6 @@
 //! What the `main` of both binaries is: arguments, commands, sockets, threads, signals.
 
-use crate::args::{self, Command, Stop};
+use crate::args::{self, Command, Open, Stop};
 use crate::client;
 use crate::clock::Clock;
 use crate::config::{self, Settings, defaults};
@@ -76,13 +76,12 @@ fn run(name: &str, command: Command, drive: fn(Seat)) -> Result<(), Failure> {
             None => defaults(),
         }),
         Command::Demo(open) => {
-            let settings = Settings::demo(&open);
-            let server = Server::open(settings, "choose another with --listen")?;
+            let server = Server::open(Settings::demo(&open), &another(&open))?;
             server.welcome(&format!("{name} demo"));
             server.run(drive, Format::readable())
         }
         Command::Dev(dev) => {
-            let server = Server::open(Settings::dev(&dev)?, "choose another with --listen")?;
+            let server = Server::open(Settings::dev(&dev)?, &another(&dev.open))?;
             server.welcome(&format!("{name} dev"));
             server.run(drive, Format::readable())
         }
@@ -96,6 +95,12 @@ fn run(name: &str, command: Command, drive: fn(Seat)) -> Result<(), Failure> {
         }
         Command::Tail(tail) => client::tail(&tail, &mut std::io::stdout().lock()),
     }
+}
+
+/// What to write if the address cannot be had.
+fn another(open: &Open) -> String {
+    let port = open.listen.port().checked_add(1).filter(|port| *port > 1024).unwrap_or(8080);
+    format!("choose another, as in --listen {}", SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
 /// To standard output; whoever stopped reading has read enough.

@@ -1,22 +1,20 @@
 //! `publish` and `tail`: a client for the terminal, over blocking sockets and the core's codecs.
 
+mod exchange;
+
 use crate::args::{Publish, Tail};
 use crate::failure::Failure;
 use crate::io::reason;
 use crate::log::say;
 use crate::url::Url;
-use brolly_core::http1::{HeadWriter, Limits, Method, Part, ResponseDecoder, ResponseHead, StatusCode};
-use brolly_core::outbox::Outbox;
+use brolly_core::http1::{Part, StatusCode};
 use brolly_core::sse::{Dispatched, Parser};
+use exchange::{Exchange, encode};
 use serde::Deserialize;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 use std::{io, thread};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A server that says nothing for so long is gone: its heartbeat comes much more often.
-const SILENCE: Duration = Duration::from_secs(90);
 /// Between two attempts to connect, unless the server wishes otherwise; doubled up to a minute.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LAST_DELAY: Duration = Duration::from_secs(60);
@@ -194,110 +192,10 @@ fn say_recovery(data: &str) {
 }
 
 fn refused(url: &Url, status: StatusCode, text: &str) -> Failure {
-    let text = text.trim().lines().next().unwrap_or_default();
+    // A page for browsers says nothing here.
+    let text = text.trim().lines().next().filter(|line| !line.starts_with('<')).unwrap_or_default();
     let colon = if text.is_empty() { "" } else { ": " };
     Failure::new(format!("{url} refused: {status} {}{colon}{text}", status.reason()))
-}
-
-/// One request and its response.
-struct Exchange {
-    stream: TcpStream,
-    decoder: ResponseDecoder,
-}
-
-impl Exchange {
-    /// Connects and sends the request.
-    fn start(url: &Url, method: &str, path: &str, content: &[u8], fields: &[(&str, &str)]) -> Result<Self, String> {
-        let mut stream = connect(url)?;
-        let mut out = Outbox::new();
-        let base = url.path.as_deref().unwrap_or_default().trim_end_matches('/');
-        let head = (|| {
-            let mut head = HeadWriter::request(&mut out, method, &format!("{base}{path}"))?;
-            head.field("host", url.authority().as_bytes())?.field("connection", b"close")?;
-            for (name, value) in fields {
-                head.field(name, value.as_bytes())?;
-            }
-            if method == "POST" {
-                head.content_length(content.len() as u64)?;
-            }
-            head.finish();
-            Ok(())
-        })();
-        head.map_err(|error: brolly_core::http1::EncodeError| error.to_string())?;
-        // A refusal may come before the content is sent: it is read, whatever became of the rest.
-        let sent = stream.write_all(out.tail()).and_then(|()| stream.write_all(content));
-        if let Err(error) = sent
-            && !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
-        {
-            return Err(reason(&error));
-        }
-        let mut decoder = ResponseDecoder::new(Limits::default());
-        decoder.expect(if method == "POST" { Method::Post } else { Method::Get });
-        Ok(Self { stream, decoder })
-    }
-
-    /// Hands the parts of the response to `take`, to the end; interim responses are left out.
-    fn receive<E: From<String>>(
-        mut self,
-        mut take: impl FnMut(Part<'_, ResponseHead<'_>>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let (mut input, mut chunk) = (Vec::new(), vec![0; 64 * 1024]);
-        loop {
-            let mut at = 0;
-            while let Some(rest) = input.get(at..) {
-                let (taken, part) = self.decoder.decode(rest).map_err(|error| error.to_string())?;
-                at += taken;
-                match part {
-                    Some(Part::Head(head, _)) if head.status.is_informational() => {}
-                    Some(part @ Part::End(_)) => return take(part),
-                    Some(part) => take(part)?,
-                    None => break,
-                }
-            }
-            input.drain(..at);
-            match self.stream.read(&mut chunk) {
-                Ok(0) => {
-                    let end = self.decoder.decode_eof().map_err(|_| "the connection was cut".to_owned())?;
-                    return end.map_or(Ok(()), take);
-                }
-                Ok(read) => input.extend_from_slice(&chunk[..read]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    return Err(format!("nothing came for {} s", SILENCE.as_secs()).into());
-                }
-                Err(error) => return Err(reason(&error).into()),
-            }
-        }
-    }
-}
-
-fn connect(url: &Url) -> Result<TcpStream, String> {
-    let addresses = (&*url.host, url.port).to_socket_addrs();
-    let addresses = addresses.map_err(|_| format!("there is no address for `{}`", url.host))?;
-    let mut why = format!("there is no address for `{}`", url.host);
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(stream) => {
-                let set = stream.set_read_timeout(Some(SILENCE)).and_then(|()| stream.set_write_timeout(Some(SILENCE)));
-                return set.map(|()| stream).map_err(|error| reason(&error));
-            }
-            Err(error) => why = reason(&error),
-        }
-    }
-    Err(why)
-}
-
-/// Percent-encodes everything but letters, digits, `-._~` and what `also` says.
-fn encode(text: &str, also: &[u8]) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
-            byte if also.contains(&byte) => encoded.push(byte.into()),
-            byte => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }
 
 /// From three quarters to five quarters, so that not all clients come back at once.
@@ -306,4 +204,102 @@ fn jittered(delay: Duration) -> Duration {
     // Without randomness there is no jitter.
     let _ = getrandom::fill(&mut random);
     delay * (192 + u32::from(random[0] / 2)) / 256
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    /// A server that answers one connection after the other with `answers`; returns the requests.
+    fn server(answers: &'static [&'static str]) -> (Url, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let serve = move || {
+            let mut requests = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let (mut request, mut chunk) = (Vec::new(), [0; 1024]);
+                while !request.ends_with(b"\r\n\r\n") && !request.ends_with(b"body") {
+                    let read = stream.read(&mut chunk).unwrap();
+                    request.extend_from_slice(&chunk[..read]);
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+                requests.push(String::from_utf8(request).unwrap());
+            }
+            requests
+        };
+        (url, thread::spawn(serve))
+    }
+
+    /// Takes some lines, then is closed.
+    struct Lines(Vec<String>, usize);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0.concat().matches('\n').count() == self.1 {
+                return Err(ErrorKind::BrokenPipe.into());
+            }
+            self.0.push(String::from_utf8_lossy(bytes).into());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_message_is_published_and_the_receipt_returned() {
+        let (url, requests) = server(&["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"]);
+        let authority = url.authority();
+        let message = Publish { url, topic: "a b/ü".into(), data: Some("body".into()) };
+        assert_eq!(publish(&message), Ok("{}\n".into()));
+        let expected = format!(
+            "POST /-/publish/a%20b/%C3%BC HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody"
+        );
+        assert_eq!(requests.join().unwrap(), [expected]);
+    }
+
+    #[test]
+    fn a_refusal_is_told() {
+        let (url, requests) = server(&["HTTP/1.1 413 Content Too Large\r\nconnection: close\r\n\r\ntoo long\n"]);
+        let message = Publish { url: url.clone(), topic: "a".into(), data: Some("body".into()) };
+        let failure = publish(&message).unwrap_err();
+        assert_eq!(failure.to_string(), format!("{url} refused: 413 Content Too Large: too long"));
+        requests.join().unwrap();
+        let failure = publish(&message).unwrap_err();
+        assert_eq!(failure.to_string(), format!("cannot publish to {url}: nobody listens there"));
+    }
+
+    #[test]
+    fn tail_comes_back_where_it_was() {
+        let (url, requests) = server(&[
+            "HTTP/1.1 200 OK\r\n\r\nretry: 10\nid: 1\ndata: one\n\nid: 2\ndata: two\ndata: lines\n\nid: 3\ndata: los",
+            "HTTP/1.1 503 Service Unavailable\r\n\r\nfull",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10\r\ndata: three\n\ndat\r\n9\r\na: four\n\n\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n\r\ndata: five\n\n",
+        ]);
+        let mut out = Lines(Vec::new(), 5);
+        tail(&Tail { url, topics: vec!["a".into(), "b&c".into()] }, &mut out).unwrap();
+        assert_eq!(out.0.concat(), "one\ntwo\nlines\nthree\nfour\n");
+        let requests = requests.join().unwrap();
+        assert!(requests[0].starts_with("GET /-/sse?topic=a&topic=b%26c HTTP/1.1\r\n"));
+        assert!(!requests[0].contains("last-event-id"));
+        for request in &requests[1..] {
+            assert!(request.contains("\r\nlast-event-id: 2\r\n"), "{request}");
+        }
+    }
+
+    #[test]
+    fn tail_gives_up_where_there_is_nothing() {
+        let (url, requests) = server(&["HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"]);
+        let follow = Tail { url: url.clone(), topics: vec!["a".into()] };
+        let failure = tail(&follow, &mut Vec::new()).unwrap_err();
+        assert_eq!(failure.to_string(), format!("{url} refused: 404 Not Found"));
+        requests.join().unwrap();
+        let failure = tail(&follow, &mut Vec::new()).unwrap_err();
+        assert_eq!(failure.to_string(), format!("cannot follow {url}: nobody listens there"));
+    }
 }
