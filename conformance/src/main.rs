@@ -1,0 +1,45 @@
+//! The checks that need more than the Rust toolchain: real clients, a browser, the Autobahn test suite.
+//!
+//! `cargo run -p brolly-conformance -- SUITE…` builds both binaries and runs suites against them; `list` names the suites.
+
+mod suites;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo run -p brolly-conformance -- COMMAND
+
+  list                        the suites, and what each needs
+  SUITE… [OPTION…]            run these suites against both binaries
+  all [OPTION…]               run all suites
+
+Options:
+  --binary NAME               only this binary: brolly or brolly-smol
+  --only TEXT                 only the checks whose names contain TEXT
+
+Exit codes: 0 all passed, 1 something failed, 2 wrong arguments, 3 a suite could not run here.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("--help" | "-h" | "help") => {
+            print!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Some("list") => {
+            print!("{}", suites::list());
+            ExitCode::SUCCESS
+        }
+        Some(_) => match suites::Plan::parse(&arguments) {
+            Ok(plan) => plan.run(),
+            Err(sentence) => wrong(&sentence),
+        },
+        None => wrong("say which suite"),
+    }
+}
+
+fn wrong(sentence: &str) -> ExitCode {
+    eprint!("{sentence}\n\n{USAGE}");
+    ExitCode::from(2)
+}

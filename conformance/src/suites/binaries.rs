@@ -1,0 +1,47 @@
+//! The two binaries, as cargo builds them for release.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub(super) const NAMES: [&str; 2] = ["brolly", "brolly-smol"];
+
+/// A server binary.
+pub(super) struct Binary {
+    pub(super) name: &'static str,
+    pub(super) path: PathBuf,
+}
+
+/// What was built, and below which target directory.
+pub(super) struct Binaries {
+    pub(super) list: Vec<Binary>,
+    pub(super) target: PathBuf,
+}
+
+/// Builds both packages and finds the binaries with these names.
+pub(super) fn build(root: &Path, names: &[&'static str]) -> Result<Binaries, String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(root)
+        .args(["build", "--release", "-p", "brolly-tokio", "-p", "brolly-smol"])
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    if !output.status.success() {
+        return Err("the binaries do not build".into());
+    }
+    let built: Vec<PathBuf> = String::from_utf8_lossy(&output.stdout).lines().filter_map(executable).collect();
+    let find = |name: &'static str| {
+        let path = built.iter().find(|path| path.file_name().is_some_and(|file| file == name));
+        path.map(|path| Binary { name, path: path.clone() }).ok_or_else(|| format!("cargo built no binary `{name}`"))
+    };
+    let list: Vec<Binary> = names.iter().map(|name| find(name)).collect::<Result<_, _>>()?;
+    let target = list.first().and_then(|binary| binary.path.ancestors().nth(2)).unwrap_or(root).to_path_buf();
+    Ok(Binaries { list, target })
+}
+
+/// The executable that one of cargo's JSON lines announces.
+fn executable(line: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(line).ok()?;
+    message.get("executable")?.as_str().map(PathBuf::from)
+}

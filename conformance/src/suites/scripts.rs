@@ -1,0 +1,59 @@
+//! The suites that are scripts in `conformance/clients/`: each starts and stops servers of its own.
+
+use super::binaries::Binary;
+use super::{Bench, Outcome, child, tools};
+use std::process::Command;
+use std::time::Duration;
+
+pub(super) fn curl(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
+    match tools::curl().and_then(|_| tools::python3()) {
+        Ok(python) => script("curl", Command::new(python).arg(bench.home().join("clients/curl")), bench, binary, limit),
+        Err(missing) => Outcome::Missing(missing),
+    }
+}
+
+pub(super) fn python(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
+    match tools::python_with_packages(bench) {
+        Ok(python) => {
+            script("python", Command::new(python).arg(bench.home().join("clients/python")), bench, binary, limit)
+        }
+        Err(missing) => Outcome::Missing(missing),
+    }
+}
+
+pub(super) fn node(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
+    match tools::node_with_packages(bench) {
+        Ok((node, modules)) => {
+            let mut command = Command::new(node);
+            command.env("NODE_PATH", modules).arg(bench.home().join("clients/node/main.js"));
+            script("node", &mut command, bench, binary, limit)
+        }
+        Err(missing) => Outcome::Missing(missing),
+    }
+}
+
+pub(super) fn browser(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
+    match tools::chromium().and_then(|chromium| Ok((chromium, tools::node_with_packages(bench)?))) {
+        Ok((chromium, (node, modules))) => {
+            let mut command = Command::new(node);
+            command.env("NODE_PATH", modules).arg(bench.home().join("clients/browser/main.js"));
+            command.arg("--chromium").arg(chromium);
+            script("browser", &mut command, bench, binary, limit)
+        }
+        Err(missing) => Outcome::Missing(missing),
+    }
+}
+
+/// Runs a script to its end. Its exit code says whether all its checks passed; what failed stands in its output.
+fn script(suite: &str, command: &mut Command, bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
+    command.arg("--binary").arg(&binary.path).arg("--artefacts").arg(bench.artefacts(suite, binary));
+    if let Some(only) = &bench.only {
+        command.args(["--only", only]);
+    }
+    match child::run(command.env("PYTHONDONTWRITEBYTECODE", "1"), limit) {
+        Ok(Some(status)) if status.success() => Outcome::Passed,
+        Ok(Some(status)) => Outcome::Failed(format!("{status}, see above")),
+        Ok(None) => Outcome::Failed(format!("not over after {} s", limit.as_secs())),
+        Err(error) => Outcome::Failed(format!("cannot be started: {error}")),
+    }
+}
