@@ -160,7 +160,8 @@ class Curl:
         self.data = b""
         self.changed = threading.Condition()
         self.over = False
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self):
         while data := os.read(self.process.stdout.fileno(), 65536):
@@ -177,6 +178,7 @@ class Curl:
     def __exit__(self, *_):
         self.process.kill()
         self.process.wait()
+        self.reader.join()
         self.process.stdout.close()
         self.process.stderr.close()
 
@@ -301,7 +303,7 @@ class Brolly:
         return Wire(self.port, **options)
 
     def curl(self, path, *arguments, data=None, http="--http1.1", seconds=20, expect_exit=0):
-        """One request by curl. `path` is sent as it is."""
+        """One request by curl. `path` is sent as it is. Without an answer, None, if that was expected."""
         started = time.monotonic()
         command = ["curl", "-sS", "-i", http, "--path-as-is", "--globoff", "--noproxy", "*", "--max-time", str(seconds)]
         if data is not None:
@@ -309,6 +311,8 @@ class Brolly:
         done = subprocess.run([*command, *arguments, self.url + path], input=data, capture_output=True)
         if done.returncode != expect_exit:
             fail(f"curl {path}: exit {done.returncode}, expected {expect_exit}: {done.stderr.decode().strip()}")
+        if not done.stdout:
+            return None
         left, status = done.stdout, 100
         while 100 <= status < 200:
             head, _, left = left.partition(b"\r\n\r\n")

@@ -41,7 +41,7 @@ def _(setting):
         "chunk size": ("POST /-/publish/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n", (400,)),
         "chunk overflow": ("POST /-/publish/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n", (400, 413)),
         "chunk end": ("POST /-/publish/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n", (400,)),
-        "unknown expectation": (f"{GET}Expect: miracles\r\n\r\n", (417, 200)),
+        "unknown expectation": ("GET / HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n\r\n", (417, 200)),
     }
     wrong = []
     for name, (text, statuses) in table.items():

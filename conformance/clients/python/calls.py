@@ -11,9 +11,10 @@ from setting import caller, dial, http, poll, publish
 @check("hello comes first, with a position")
 async def _(setting):
     async with caller(setting.demo) as alone, caller(setting.demo, "topic=hello") as one:
-        for socket in (alone, one):
-            holds(POSITION.fullmatch(socket.hello["position"]), f"position {socket.hello['position']!r}")
-            equal(socket.hello["recovery"], None)
+        # The position of no topics at all is empty.
+        equal(alone.hello, {"position": "", "recovery": None})
+        holds(POSITION.fullmatch(one.hello["position"]), f"position {one.hello['position']!r}")
+        equal(one.hello["recovery"], None)
 
 
 @check("the subprotocol is chosen when it is offered")
@@ -110,7 +111,6 @@ async def _(setting):
             ("brolly.subscribe", [1], {}),
             ("brolly.subscribe", [""], {}),
             ("brolly.subscribe", ["x" * 5000], {}),
-            ("brolly.subscribe", "wrong", {}),
             ("brolly.subscribe", [f"many{n}" for n in range(65)], {}),
             ("brolly.publish", ["wrong"], {}),
             ("brolly.publish", [1, 2], {}),
@@ -125,7 +125,7 @@ async def _(setting):
 
 @check("what is no call at all is an error or a close, never silence")
 async def _(setting):
-    for text in ("nonsense", "{}", "[]", "[1]", '["brolly.publish"]', '["brolly.publish",{},["a",1],{}]',
+    for text in ("nonsense", '["brolly.subscribe",{"request_id":1},"wrong",{}]', "{}", "[]", "[1]", '["brolly.publish"]', '["brolly.publish",{},["a",1],{}]',
                  '["brolly.publish",{"request_id":[]},["a",1],{}]', '["a",{"request_id":1},[],{}', "", b"binary"):
         async with dial(setting.demo, "/-/ws") as socket:
             await socket.recv()

@@ -6,7 +6,7 @@ import random
 
 from harness import check, equal, holds
 from server import Brolly
-from setting import caller, dial, http, poll, publish, stream
+from setting import caller, http, poll, publish, stream
 
 MESSAGES = 1500
 
@@ -142,16 +142,33 @@ async def _(setting):
 @check("some topics resume, others do not, and each is told apart")
 async def _(setting):
     async with http() as session:
+        # A message's position covers its own topic, that of a hello all of them.
         async with caller(setting.demo, "topic=apart.a&topic=apart.b") as socket:
-            await publish(session, setting.demo, "apart.a", "a0")
-            await publish(session, setting.demo, "apart.b", "b0")
-            position = [(await socket.message())[1] for _ in range(2)][-1]
-        await publish(session, setting.demo, "apart.a", "a1")
-        async with dial(setting.demo, "/-/ws") as socket:
-            await socket.recv()
-            await asyncio.gather(*(publish(session, setting.demo, "apart.b", n) for n in range(1100)))
+            position = socket.hello["position"]
+        await publish(session, setting.demo, "apart.a", "a0")
+        await asyncio.gather(*(publish(session, setting.demo, "apart.b", n) for n in range(1100)))
         async with caller(setting.demo, f"topic=apart.a&topic=apart.b&position={position}") as socket:
             found = {one["topic"]: one["outcome"] for one in socket.hello["recovery"]}
             equal(found, {"apart.a": "resumed", "apart.b": "gap"})
             seen = [(await socket.message())[::2] for _ in range(1001)]
-            equal([data for topic, data in seen if topic == "apart.a"], ["a1"])
+            equal([data for topic, data in seen if topic == "apart.a"], ["a0"])
+
+
+@check("each topic of a WebSocket resumes from the position of its own last message")
+async def _(setting):
+    async with http() as session:
+        async with caller(setting.demo, "topic=own.a&topic=own.b") as socket:
+            last = {}
+            for n in range(6):
+                await publish(session, setting.demo, f"own.{'aab'[n % 3]}", n)
+                topic, position, _ = await socket.message()
+                last[topic] = position
+        for n in range(6, 12):
+            await publish(session, setting.demo, f"own.{'aab'[n % 3]}", n)
+        async with caller(setting.demo) as socket:
+            for topic, position in last.items():
+                result = await socket.result("brolly.subscribe", [topic], {"position": position})
+                equal([(one["topic"], one["outcome"]) for one in result["recovery"]], [(topic, "resumed")])
+            seen = [(await socket.message())[::2] for _ in range(6)]
+            equal([data for topic, data in seen if topic == "own.a"], [6, 7, 9, 10])
+            equal([data for topic, data in seen if topic == "own.b"], [8, 11])
