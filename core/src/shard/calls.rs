@@ -281,6 +281,9 @@ impl Shard {
             && let Some(index) = socket.joins.iter().position(|joining| joining.waiting == 0)
         {
             let joining = socket.joins.remove(index);
+            if socket.joins.is_empty() {
+                socket.joins = Vec::new();
+            }
             let recovery = match joining.since.is_resume() {
                 true => ["[", &String::from_utf8_lossy(&joining.recovery), "]"].concat(),
                 false => "null".into(),
