@@ -258,7 +258,7 @@ impl ClientConn {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn deadline(&self) -> Option<Instant> {
         // While paused the server is not to blame for its silence.
-        earlier(self.read_by.filter(|_| !self.paused), self.write_by.0)
+        earlier(self.read_by.filter(|_| !self.paused), self.write_by.0).filter(|_| !self.closed)
     }
 
     /// Stops reading the response: its consumer is slow.

@@ -67,7 +67,7 @@ impl TunnelConn {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn deadline(&self) -> Option<Instant> {
-        earlier(self.read_by, self.write_by.0)
+        earlier(self.read_by, self.write_by.0).filter(|_| !self.closed)
     }
 
     /// Stops reading: the other end's peer is slow.
@@ -111,5 +111,36 @@ impl TunnelConn {
     /// What is to be written.
     pub fn unsent(&self) -> &Outbox {
         &self.out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ClientConn, ServerConn, TunnelConn, WebSocketConn};
+    use super::*;
+    use crate::config::Limits;
+    use crate::ws::Role;
+
+    /// A passed deadline that stays where it is would be reported as due for ever.
+    #[test]
+    fn a_passed_deadline_is_gone_after_the_timeout() {
+        let limits = Limits::default();
+        let (timeouts, mut now) = (limits.timeouts(), Now::default());
+        let mut out = Outbox::new();
+        out.extend(b"not written");
+        let mut tunnel = TunnelConn::new(now, &timeouts, out.clone());
+        let mut socket = WebSocketConn::new(now, Role::Server, limits.websocket, &timeouts, out);
+        let mut server = ServerConn::new(now, limits.http, &timeouts);
+        let mut client = ClientConn::new(limits.http, now.instant);
+        for _ in 0..10 {
+            now.instant = now.instant + timeouts.tunnel;
+            tunnel.handle_timeout(now);
+            socket.handle_timeout(now, &timeouts, || [0; 4]);
+            server.handle_timeout(now);
+            client.handle_timeout(now);
+            for deadline in [tunnel.deadline(), socket.deadline(), server.deadline(), client.deadline()] {
+                assert!(deadline.is_none_or(|at| at > now.instant));
+            }
+        }
     }
 }

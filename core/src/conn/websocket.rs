@@ -214,7 +214,7 @@ impl WebSocketConn {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn deadline(&self) -> Option<Instant> {
-        earlier(self.read_by, self.write_by.0)
+        earlier(self.read_by, self.write_by.0).filter(|_| self.closing != Closing::Now)
     }
 
     /// What the host should do.

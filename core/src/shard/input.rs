@@ -99,7 +99,9 @@ impl Shard {
 
     /// A deadline may have passed, or there is work left over. Calling it for nothing costs nothing.
     pub fn handle_timeout(&mut self, now: Now) {
-        while let Some((at, conn)) = self.agenda.wheel.pop_due(now.instant) {
+        // Each entry once: a deadline that does not move cannot hold everybody up.
+        for _ in 0..self.agenda.wheel.len() {
+            let Some((at, conn)) = self.agenda.wheel.pop_due(now.instant) else { break };
             let Some(slot) = self.slots.get_mut(conn) else { continue };
             if slot.armed != Some(at) {
                 continue;
