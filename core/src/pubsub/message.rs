@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::position::TokenWriter;
 use super::{Body, Position, Topic};
+use crate::ws::{self, Fin, Opcode};
 
 /// The longest header of an unmasked frame (RFC 6455 §5.2).
 const FRAME_HEADER_BYTES: usize = 10;
@@ -102,27 +103,14 @@ fn write_token(topic: &Topic, position: Position, out: &mut Vec<u8>) {
     TokenWriter::new(out).push(topic.fingerprint(), position);
 }
 
-/// Writes the header right before the payload, into the room that was left for the longest; says where it begins.
-/// RFC 6455 §5.2: FIN and opcode text, unmasked, the length in the shortest of three forms.
-fn write_frame_header(payload: usize, out: &mut [u8]) -> usize {
-    let [l0, l1, l2, l3, l4, l5, l6, l7] = (payload as u64).to_be_bytes();
-    let mut header = [0x81, 127, l0, l1, l2, l3, l4, l5, l6, l7];
-    let [.., fin16, code16, fin7, code7] = &mut header;
-    let form = match payload {
-        0..126 => {
-            [*fin7, *code7] = [0x81, l7];
-            2
-        }
-        126..0x1_0000 => {
-            [*fin16, *code16] = [0x81, 126];
-            4
-        }
-        _ => FRAME_HEADER_BYTES,
-    };
-    if let Some(room) = out.first_chunk_mut() {
-        *room = header;
+/// Writes the header of a text frame of `length` bytes into the end of the room before them; returns where it begins.
+fn write_frame_header(length: usize, out: &mut [u8]) -> usize {
+    let (header, size) = ws::frame_header(Opcode::Text, Fin::Final, length as u64, None);
+    let start = FRAME_HEADER_BYTES - size;
+    for (slot, byte) in out.iter_mut().skip(start).zip(header.iter().take(size)) {
+        *slot = *byte;
     }
-    FRAME_HEADER_BYTES - form
+    start
 }
 
 /// A JSON string (RFC 8259 §7): escapes what must be, leaves the rest.

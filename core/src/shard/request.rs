@@ -195,6 +195,7 @@ impl Shard {
         if let Some(line) = &mut server.line {
             line.status = status.as_u16();
             line.bytes += match &content {
+                _ if server.conn.is_head() => 0,
                 Content::Full(data) => data.len() as u64,
                 Content::Shared(data) => data.len() as u64,
                 Content::None | Content::Length(_) | Content::Stream | Content::UntilClose => 0,

@@ -165,6 +165,11 @@ impl ServerConn {
         }
     }
 
+    /// Whether the request at hand is `HEAD`: the answer has the fields of a GET and no content (RFC 9110 §9.3.2).
+    pub fn is_head(&self) -> bool {
+        self.is_head
+    }
+
     /// Whether the response at hand has no content, whatever is sent: the answer to HEAD.
     pub fn is_headless(&self) -> bool {
         self.response == Response::Headless
