@@ -100,6 +100,11 @@ impl<R: Runtime> Driver<R> {
         &self.runtime
     }
 
+    /// Mail that waits for room in the mailboxes of other shards.
+    pub fn waiting_mail(&self) -> usize {
+        self.overflow.iter().map(VecDeque::len).sum()
+    }
+
     /// Does what there is to do now; says whether there may be more.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
         let mut is_busy = self.receive_mail();

@@ -274,6 +274,10 @@ fn fields(head: &mut crate::http1::HeadWriter<'_>, cached: &Cached, path: &str) 
 }
 
 impl Cache {
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn get(&mut self, handler: usize, path: &str, now: Instant) -> Option<&Cached> {
         let cached = self.files.get_mut(handler)?.get_mut(path).filter(|cached| cached.fresh_until > now)?;
         self.clock += 1;

@@ -20,6 +20,7 @@
 //! | `slot.rs` | what is known about a connection |
 //! | `effect.rs` | what the host is asked for |
 //! | `wheel.rs` | timers |
+//! | `usage.rs` | what is held at the moment |
 
 mod calls;
 mod effect;
@@ -35,11 +36,13 @@ mod request;
 mod slot;
 mod stream;
 mod tunnel;
+mod usage;
 pub mod wheel;
 
 pub use effect::{Access, Completion, ConnId, Effect, FileId, IoError, OpId};
 pub use mail::{Busy, Mail, Receipt};
 pub use slot::Slot;
+pub use usage::Usage;
 
 use crate::arena::Arena;
 use crate::config::Config;
