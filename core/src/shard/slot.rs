@@ -158,8 +158,12 @@ impl Slot {
         }
     }
 
-    /// The earliest of the connection's and its exchange's deadlines.
+    /// The earliest of the connection's and its exchange's deadlines. None once the socket is to be dropped: a deadline
+    /// that has passed would be due for ever.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.interest().close {
+            return None;
+        }
         match &self.role {
             Role::Client(client) => client.conn.deadline(),
             Role::Server(server) => {
