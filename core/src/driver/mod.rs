@@ -268,7 +268,8 @@ impl<R: Runtime> Future for Driver<R> {
         this.wakeups.register(cx.waker());
         for _ in 0..TURNS {
             let is_busy = this.turn(cx);
-            if this.shard.is_drained() {
+            // What others wait for has to reach them: most of all the news that this shard is drained.
+            if this.shard.is_drained() && this.waiting_mail() == 0 {
                 this.inbox.close();
                 return Poll::Ready(());
             }
