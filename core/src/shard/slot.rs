@@ -168,7 +168,6 @@ impl Slot {
             Role::Client(client) => client.conn.deadline(),
             Role::Server(server) => {
                 let exchange = match &server.exchange {
-                    _ if server.conn.interest().close => None,
                     Exchange::Poll(poll) => Some(poll.until),
                     Exchange::Stream(stream) => Some(stream.heartbeat),
                     Exchange::Idle
