@@ -15,6 +15,18 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const AGENT: &str = "brolly";
+/// Section 9 sends messages of up to 16 MiB; the default limit is lower.
+const CONFIG: &str = r#"
+listen = ["127.0.0.1:PORT"]
+log = false
+
+[limits]
+websocket_message_bytes = "16MiB"
+
+[[routes]]
+prefix = "/-/echo"
+handler = "echo"
+"#;
 const GOOD: [&str; 3] = ["OK", "NON-STRICT", "INFORMATIONAL"];
 /// How long the server may take to listen.
 const START: Duration = Duration::from_secs(15);
@@ -51,7 +63,9 @@ fn collect(wstest: &Path, binary: &Binary, artefacts: &Path, limit: Duration) ->
     let port = free_port().map_err(text)?;
     let log = File::create(artefacts.join("server.log")).map_err(text)?;
     let mut command = Command::new(&binary.path);
-    command.args(["demo", "--listen", &format!("127.0.0.1:{port}")]).stdin(Stdio::null());
+    let config = artefacts.join("brolly.toml");
+    fs::write(&config, CONFIG.replace("PORT", &port.to_string())).map_err(text)?;
+    command.args(["serve", "--config"]).arg(&config).stdin(Stdio::null());
     let mut server = Guard(command.stdout(log.try_clone().map_err(text)?).stderr(log).spawn().map_err(text)?);
     listening(port, &mut server)?;
 

@@ -72,7 +72,7 @@ fn python27() -> Result<PathBuf, String> {
 
 /// Node.js and a directory of modules with the packages of `conformance/clients/node/package.json`.
 pub(super) fn node_with_packages(bench: &Bench) -> Result<(PathBuf, PathBuf), String> {
-    let check = "process.exit(Number(process.versions.node.split('.')[0]) < 20)";
+    let check = "process.exit(Number(process.versions.node.split('.')[0]) < 20 ? 1 : 0)";
     let node = program(&["node"], &["-e", check], "Node.js 20 or later", "apt-get install nodejs npm")?;
     let npm = program(&["npm"], &["--version"], "npm", "apt-get install npm")?;
     let packages = bench.home().join("clients").join(PACKAGES);

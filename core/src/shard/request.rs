@@ -4,7 +4,7 @@ use super::slot::{Exchange, Line, Role, Server};
 use super::{Access, ConnId, Effect, Shard};
 use crate::config::Handler;
 use crate::conn::{Content, ServerConn, ServerEvent};
-use crate::http1::{self, FieldLines, Framing, HeadWriter, Method, RequestHead, StatusCode};
+use crate::http1::{self, FieldLines, Framing, HeadWriter, Method, PathError, RequestHead, StatusCode};
 use crate::route::below;
 use crate::text::date;
 use crate::time::Now;
@@ -52,10 +52,11 @@ impl Shard {
     /// Finds the handler. `path` is for the decoded path.
     fn dispatch(&mut self, now: Now, conn: ConnId, head: &RequestHead<'_>, framing: Framing, path: &mut String) {
         let config = Arc::clone(&self.config);
-        let is_star = head.target.path() == "*";
-        if !is_star && http1::normalise(head.target.path(), path).is_err() {
-            return self.refuse(now, conn, StatusCode::BAD_REQUEST, "the path of the request cannot be used");
-        }
+        let raw = head.target.path();
+        path.clear();
+        let unusable = if raw == "*" { None } else { http1::normalise(raw, path).err() };
+        // What a backend makes of an encoded slash is its own affair; here it only must not pass for a separator.
+        let path = if unusable == Some(PathError::Separator) { raw } else { path };
         let host = head.host().map_or("", |authority| authority.host());
         let Some(route) = config.routes.find(host, path) else {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
@@ -65,8 +66,11 @@ impl Shard {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
         match handler {
-            Handler::Proxy(proxy) => {
+            Handler::Proxy(proxy) if unusable.is_none_or(|error| error == PathError::Separator) => {
                 return self.start_proxy(now, conn, head, framing, (proxy, &route.prefix));
+            }
+            _ if unusable.is_some() => {
+                return self.refuse(now, conn, StatusCode::BAD_REQUEST, "the path of the request cannot be used");
             }
             Handler::Publish => return self.start_publish(now, conn, head, framing, rest),
             Handler::Echo | Handler::WebSocket => {
@@ -76,7 +80,7 @@ impl Shard {
                 return self.redirect(now, conn, *status, location);
             }
             Handler::Status(status) => return self.refuse(now, conn, *status, status.reason()),
-            Handler::EventStream | Handler::Files(_) | Handler::LongPoll | Handler::Memory(_) => {}
+            Handler::EventStream | Handler::Files(_) | Handler::LongPoll | Handler::Memory(_) | Handler::Proxy(_) => {}
         }
         if !matches!(head.method, Method::Get | Method::Head) {
             return self.refuse_method(now, conn, head.method, FieldLines::new("allow: GET, HEAD\r\n"));
