@@ -1,1 +1,6 @@
-//! What the conformance suites share.
+//! Checks of what brolly says and does: see `tests/` too.
+
+#[cfg(not(loom))]
+pub mod sim;
+#[cfg(not(loom))]
+pub mod simulate;

@@ -12,6 +12,8 @@ Usage: cargo run -p brolly-conformance -- COMMAND
   list                        the suites, and what each needs
   SUITE… [OPTION…]            run these suites against both binaries
   all [OPTION…]               run all suites
+  simulate [--worlds N] [--seed S]
+                              the real drivers and shards in simulated worlds (10,000 if nothing is said)
 
 Options:
   --binary NAME               only this binary: brolly or brolly-smol
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
             print!("{}", suites::list());
             ExitCode::SUCCESS
         }
+        Some("simulate") => brolly_conformance::simulate::simulate(arguments.get(1..).unwrap_or_default()),
         Some(_) => match suites::Plan::parse(&arguments) {
             Ok(plan) => plan.run(),
             Err(sentence) => wrong(&sentence),
