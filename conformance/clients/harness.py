@@ -17,6 +17,7 @@ import inspect
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -59,7 +60,13 @@ def options():
 
 
 def main(suite, setting, only=""):
-    """Runs the checks and ends the process: 0 if all passed, 1 if not."""
+    """Runs the checks: 0 if all passed, 1 if not. A TERM ends what was started, and then this process."""
+
+    def end(*_):
+        setting.close()
+        os._exit(143)
+
+    signal.signal(signal.SIGTERM, end)
     chosen = [one for one in CHECKS if only in one.name]
     started = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(max_workers=32) as pool:
