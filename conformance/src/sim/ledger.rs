@@ -116,12 +116,14 @@ fn short(message: &str) -> String {
 pub(crate) struct Follower {
     pub(crate) who: String,
     epoch: Option<Epoch>,
+    /// It asked for what is left, wherever that begins: number 0 is no claim then.
+    pub(crate) wants_oldest: bool,
     at: BTreeMap<String, u64>,
 }
 
 impl Follower {
     pub(crate) fn new(who: String) -> Self {
-        Self { who, epoch: None, at: BTreeMap::new() }
+        Self { who, epoch: None, wants_oldest: false, at: BTreeMap::new() }
     }
 
     pub(crate) fn at(&self, topic: &str) -> Option<u64> {
@@ -173,7 +175,7 @@ impl Follower {
             ledger.fault(format!("{}: another epoch", self.who));
         }
         self.epoch = Some(position.epoch);
-        let from = self.at(name);
+        let from = self.at(name).filter(|from| *from > 0 || !self.wants_oldest);
         let (to, who) = (position.offset, self.who.clone());
         if from.is_some_and(|from| to < from || to == from && !messages.is_empty()) {
             ledger.fault(format!("{who}: {name} goes from {from:?} to {to}, with {messages:?}"));

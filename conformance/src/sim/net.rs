@@ -45,6 +45,7 @@ pub(crate) struct Net {
     /// The fault that is planted to see that it is found.
     pub(crate) canary: Cell<Option<Canary>>,
     number: Cell<u64>,
+    is_traced: bool,
 }
 
 /// A planted fault.
@@ -122,6 +123,7 @@ impl Net {
             logged: Cell::new(0),
             canary: Cell::new(None),
             number: Cell::new(0),
+            is_traced: std::env::var_os("SIMULATE_TRACE").is_some(),
             knobs,
         })
     }
@@ -145,8 +147,15 @@ impl Net {
         percent > 0 && !self.is_calm.get() && self.random.borrow_mut().chance(percent)
     }
 
-    /// Something happened that two runs of one seed must agree on.
-    pub(crate) fn note(&self, what: u64, bytes: impl IntoIterator<Item = u8>) {
+    /// Something happened that two runs of one seed must agree on. `SIMULATE_TRACE=1` shows it.
+    pub(crate) fn note(&self, what: u64, bytes: impl IntoIterator<Item = u8> + Clone) {
+        if self.is_traced {
+            let kinds =
+                ["read the end", "read", "wrote", "shut down", "dropped", "was cut off", "accepted", "connected"];
+            let bytes: Vec<u8> = bytes.clone().into_iter().take(400).collect();
+            let kind = kinds.get((what & 7) as usize).copied().unwrap_or_default();
+            eprintln!("{:>15} #{} {kind} {:?}", self.now.get(), what >> 3, String::from_utf8_lossy(&bytes));
+        }
         let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         let hash = self.now.get().to_le_bytes().into_iter().chain(what.to_le_bytes()).fold(self.trace.get(), step);
         self.trace.set(bytes.into_iter().fold(hash, step));
@@ -174,6 +183,7 @@ impl Net {
             return None;
         }
         let link = self.link(Some(peer));
+        self.note(link.borrow().number << 3 | 6, format!("peer {peer} by shard {at}").into_bytes());
         let address = SocketAddr::from(([10, 0, 0, 1], 1024 + (link.borrow().number % 60_000) as u16));
         listener.backlog.push_back((address, Rc::clone(&link)));
         if let Some(waker) = listener.waker.take() {

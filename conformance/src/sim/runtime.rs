@@ -94,6 +94,7 @@ impl Runtime for SimRuntime {
             }
             Work::Connect { conn, .. } => self.later(move |net| {
                 let link = net.link(None);
+                net.note(link.borrow().number << 3 | 7, []);
                 net.arrivals.borrow_mut().push_back(Rc::clone(&link));
                 Done::Connected(conn, Ok(SimStream { net: Rc::clone(net), link }))
             }),

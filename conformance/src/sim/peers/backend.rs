@@ -144,7 +144,7 @@ impl Backend {
                 bytes.extend(b"0\r\n\r\n");
             }
             "close" => {
-                bytes.extend(b"\r\n");
+                bytes.extend(b"connection: close\r\n\r\n");
                 bytes.extend(&body);
                 self.closes = true;
             }

@@ -58,7 +58,8 @@ impl Subscriber {
     fn ask(&mut self, cx: &Cx<'_>) {
         let Some(wire) = &mut self.wire else { return };
         let mut position = self.follower.token(&self.topics);
-        if position.is_empty() && self.from_start {
+        self.follower.wants_oldest = position.is_empty() && self.from_start;
+        if self.follower.wants_oldest {
             position = "0".into();
         }
         let mut query: Vec<String> = self.topics.iter().map(|topic| format!("topic={}", encoded(topic))).collect();
