@@ -88,6 +88,11 @@ class Wire:
         self.socket.sendall(data if isinstance(data, bytes) else data.encode())
         return self
 
+    def reset(self):
+        """Closes without a farewell: the peer gets a RST."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.socket.close()
+
     def more(self):
         """Reads what there is into the buffer; False at the end."""
         data = self.socket.recv(256 * 1024)
@@ -102,20 +107,23 @@ class Wire:
         return found + mark
 
     def exactly(self, length):
-        while len(self.buffer) < length:
-            holds(self.more(), f"the connection ended {length - len(self.buffer)} bytes early")
-        found, self.buffer = self.buffer[:length], self.buffer[length:]
-        return found
+        parts, self.buffer = [self.buffer[:length]], self.buffer[length:]
+        missing = length - len(parts[0])
+        while missing:
+            parts.append(self.socket.recv(min(missing, 256 * 1024)))
+            holds(parts[-1], f"the connection ended {missing} bytes early")
+            missing -= len(parts[-1])
+        return b"".join(parts)
 
     def rest(self):
         """Everything up to the end of the connection (a reset counts as one)."""
+        parts, self.buffer = [self.buffer], b""
         try:
-            while self.more():
-                pass
+            while data := self.socket.recv(256 * 1024):
+                parts.append(data)
         except ConnectionResetError:
             pass
-        found, self.buffer = self.buffer, b""
-        return found
+        return b"".join(parts)
 
     def ended(self, within=3.0):
         """Whether the peer closes, without another byte."""
@@ -222,6 +230,12 @@ class Events(Curl):
         while (block := self.block(within)) is not None:
             if "data" in block:
                 return block
+
+    def message(self, within=5.0):
+        """The next event that is a message. What is said of a topic's recovery comes when that topic has joined."""
+        while (event := self.event(within)) is not None and "event" in event:
+            pass
+        return event
 
     def joined(self):
         """The position in the first block that has one."""

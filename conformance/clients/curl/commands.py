@@ -109,7 +109,8 @@ def _(setting):
         (["serve", "--config", setting.above / "missing.toml"], ["missing.toml"]),
         (["check", "--config", setting.above / "missing.toml"], ["missing.toml"]),
         (["publish", f"http://127.0.0.1:{free_port()}", "topic", "data"], ["127.0.0.1"]),
-        (["publish", setting.dev.url + "/api/status?code=500", "topic", "data"], []),
+        (["publish", setting.backend.url, "nothing", "data"], ["127.0.0.1"]),
+        (["publish", f"{setting.dev.url}/hello.txt", "topic", "data"], []),
     ]:
         line = complaint(run(setting, *arguments), 1)
         for word in words:

@@ -192,15 +192,24 @@ def _(setting):
         holds('"abc0123456789"' in wire.answer().text, "the chunks were not joined")
 
 
-@check("content that nobody wants is read away")
+@check("content that nobody wants is read away, or the connection is closed, but it is never taken for a request")
 def _(setting):
-    with setting.dev.wire() as wire:
-        wire.send("GET /hello.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
-        equal(wire.answer().body, HELLO)
-        wire.send("POST /hello.txt HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
-        equal(wire.answer().status, 405)
-        if not wire.ended(0.3):
-            equal(wire.send(f"{GET}\r\n").answer().body, HELLO)
+    hidden = "GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n"
+    for head, content, status in [
+        ("GET /hello.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 34\r\n\r\n", hidden, 200),
+        ("POST /hello.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 34\r\n\r\n", hidden, 405),
+        ("POST /hello.txt HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", f"22\r\n{hidden}\r\n0\r\n\r\n", 405),
+    ]:
+        for pause in (0, 0.1):
+            with setting.dev.wire() as wire:
+                wire.send(head)
+                time.sleep(pause)
+                answer = wire.send(content).answer()
+                equal(answer.status, status)
+                if answer.field("connection") == "close":
+                    holds(wire.ended(), "it said close and stays open")
+                else:
+                    equal(wire.send(f"{GET}\r\n").answer().body, HELLO)
 
 
 @check("a date, and no more headers than needed")

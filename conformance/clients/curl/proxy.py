@@ -26,8 +26,10 @@ def _(setting):
     seen = echo(setting, "/api/echo?a=b&c=%20d", "-X", "FROB", data=b"content\0\xff")
     equal((seen["method"], seen["target"]), ("FROB", "/api/echo?a=b&c=%20d"))
     equal((seen["length"], seen["sha1"]), (9, hashlib.sha1(b"content\0\xff").hexdigest()))
-    for path in ("/api/a%2Fb", "/api/a%20b?%C3%BC", "/api/a//b", "/api/", "/api/?x", "/api/a;b=c,d"):
-        equal(echo(setting, path)["target"], path)
+    for path in ("/api/a%20b?%C3%BC", "/api/", "/api/?x", "/api/a;b=c,d", "/api/a//b", "/api/a%2Fb"):
+        answer = setting.dev.curl(path)
+        equal(answer.status, 200, f"{path}: {answer.text}")
+        equal(json.loads(answer.body)["target"], path)
 
 
 @check("the longest prefix wins, and a prefix can be replaced")
@@ -135,7 +137,9 @@ def _(setting):
 
 @check("trailers do no harm")
 def _(setting):
-    equal(setting.dev.curl("/api/trailers").text, "hello")
+    with setting.dev.wire() as wire:
+        equal(wire.send("GET /api/trailers HTTP/1.1\r\nHost: a\r\n\r\n").answer().text, "hello")
+        equal(wire.send("GET /api/trailers HTTP/1.0\r\nHost: a\r\n\r\n").answer().text, "hello")
     with setting.dev.wire() as wire:
         wire.send("POST /api/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
         answer = wire.send("3\r\nabc\r\n0\r\nContent-Length: 7\r\nHost: evil\r\n\r\n").answer()
@@ -267,8 +271,12 @@ def _(setting):
 
 @check("a client that goes away is gone for the backend as well")
 def _(setting):
+    # A mere end of what it sends could be a half-close: it may still want the answer.
     setting.backend.aborted.clear()
-    setting.dev.curl("/api/wait", "-m", "0.5", expect_exit=28)
+    with setting.dev.wire() as wire:
+        wire.send("GET /api/wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(0.3)
+        wire.reset()
     holds(setting.backend.aborted.wait(5), "the backend still waits")
 
 

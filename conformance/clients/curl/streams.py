@@ -112,14 +112,14 @@ def _(setting):
           [("multi.a", "resumed"), ("multi.b", "resumed")])
     # The same position in a stream; then the id of each event is a place to go on from.
     with setting.demo.events(f"{both}&last_event_id={start['position']}") as stream:
-        while (event := stream.event()).get("event"):
-            pass
+        event = stream.message()
         equal(event["data"], '"b4"')
         setting.demo.publish("multi.a", '"a4"', *JSON)
-        after_a4 = stream.event()
+        after_a4 = stream.message()
         equal(after_a4["data"], '"a4"')
         setting.demo.publish("multi.b", '"b5"', *JSON)
-    equal(data(poll(setting.demo, f"{both}&position={event['id']}&wait=1")), ["a4", "b5"])
+    # Topics have an order each, not one in common.
+    equal(sorted(data(poll(setting.demo, f"{both}&position={event['id']}&wait=1"))), ["a4", "b5"])
     equal(data(poll(setting.demo, f"{both}&position={after_a4['id']}&wait=1")), ["b5"])
 
 
