@@ -27,7 +27,7 @@ const SUITES: [Suite; 5] = [
         name: "curl",
         about: "files, proxy, topics, limits, deadlines, command line and signals, by curl and raw sockets",
         needs: "curl, Python 3.11 or later",
-        limit: Duration::from_secs(300),
+        limit: Duration::from_secs(600),
         run: scripts::curl,
     },
     Suite {
@@ -48,7 +48,7 @@ const SUITES: [Suite; 5] = [
         name: "browser",
         about: "the chat room in headless Chromium, over all three transports",
         needs: "Chromium, Node.js 20 or later, npm",
-        limit: Duration::from_secs(240),
+        limit: Duration::from_secs(600),
         run: scripts::browser,
     },
     Suite {
