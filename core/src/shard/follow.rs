@@ -162,6 +162,10 @@ struct Hand<'s> {
 impl Hand<'_> {
     fn over(&mut self, delivery: &Delivery<'_, ConnId>) {
         let Delivery { conn, member, message, subscribers } = *delivery;
+        // After a message that found no room, a smaller one must not slip in: its position would be beyond the lost one.
+        if self.slow.contains(&conn) {
+            return;
+        }
         let Some(slot) = self.slots.get_mut(conn) else { return };
         let unsent = slot.unsent().len();
         if unsent > 0 && unsent + message.ws.len() > self.cap {
