@@ -119,15 +119,22 @@ pub(crate) struct Follower {
     /// It asked for what is left, wherever that begins: number 0 is no claim then.
     pub(crate) wants_oldest: bool,
     at: BTreeMap<String, u64>,
+    /// Where gaps end that it was told of, in this connection, until a position is beyond.
+    gaps: BTreeMap<String, u64>,
 }
 
 impl Follower {
     pub(crate) fn new(who: String) -> Self {
-        Self { who, epoch: None, wants_oldest: false, at: BTreeMap::new() }
+        Self { who, epoch: None, wants_oldest: false, at: BTreeMap::new(), gaps: BTreeMap::new() }
     }
 
     pub(crate) fn at(&self, topic: &str) -> Option<u64> {
         self.at.get(topic).copied()
+    }
+
+    /// It comes back with its position, and will be told again what it missed.
+    pub(crate) fn reconnect(&mut self) {
+        self.gaps.clear();
     }
 
     /// The position to come back with; empty if there is none.
@@ -175,13 +182,16 @@ impl Follower {
             ledger.fault(format!("{}: another epoch", self.who));
         }
         self.epoch = Some(position.epoch);
-        let from = self.at(name).filter(|from| *from > 0 || !self.wants_oldest);
+        let mut from = self.at(name).filter(|from| *from > 0 || !self.wants_oldest);
+        if self.gaps.get(name).is_some_and(|end| *end <= position.offset) {
+            from = from.max(self.gaps.remove(name));
+        }
         let (to, who) = (position.offset, self.who.clone());
         if from.is_some_and(|from| to < from || to == from && !messages.is_empty()) {
             ledger.fault(format!("{who}: {name} goes from {from:?} to {to}, with {messages:?}"));
         }
         self.at.insert(name.into(), to);
-        if from != Some(to) {
+        if from != Some(to) || !messages.is_empty() {
             ledger.claims.push(Claim { who, topic: name.into(), from, to, messages });
         }
     }
@@ -197,7 +207,7 @@ impl Follower {
         match (text("outcome"), offset("from"), offset("to")) {
             ("resumed", None, None) => {}
             ("gap", Some(from), Some(to)) if self.at(name) == Some(from) && from < to => {
-                self.at.insert(name.into(), to);
+                self.gaps.insert(name.into(), to);
             }
             // Our positions are always true ones.
             _ => ledger.fault(format!("{}: at {:?}, recovery {recovery}", self.who, self.at(name))),

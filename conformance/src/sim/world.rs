@@ -90,9 +90,11 @@ impl World {
         let mut random = Random::new(seed);
         let knobs = Knobs::new(&mut random);
         let mut peers: Vec<Box<dyn Peer>> = Vec::new();
+        // Some worlds are about publishing and following alone.
+        let kinds = if random.chance(40) { 8 } else { 10 };
         for id in 0..random.between(2, 9) as usize {
             let own = random.fork();
-            peers.push(match random.below(10) {
+            peers.push(match random.below(kinds) {
                 0..3 => Box::new(Client::new(own, true)),
                 3 | 4 => Box::new(Subscriber::new(own, Transport::EventStream, id)),
                 5 => Box::new(Subscriber::new(own, Transport::LongPoll, id)),

@@ -8,6 +8,9 @@ use crate::sim::site;
 use crate::sim::wire::Wire;
 use brolly_core::http1::{Limits, Method, Part, RequestDecoder};
 
+/// What a bad backend says although nobody asked.
+pub(super) const UNASKED: &[u8] = b"bad";
+
 #[derive(Debug)]
 pub(crate) struct Backend {
     random: Random,
@@ -187,7 +190,8 @@ impl Backend {
             _ if self.closes => bytes.truncate(self.random.index(bytes.len())),
             _ => {
                 // More than was announced.
-                bytes.extend(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nbad");
+                bytes.extend(b"HTTP/1.1 200 OK\r\nx-seen: 0\r\ncontent-length: 3\r\n\r\n");
+                bytes.extend(UNASKED);
             }
         }
     }

@@ -84,8 +84,9 @@ fn some_topics(random: &mut Random) -> Vec<&'static str> {
 fn filler(random: &mut Random) -> String {
     match random.below(8) {
         0 => "x".repeat(random.index(3000)),
-        1 => "\n\n \n \"\\".into(),
-        2 => "ünïcödé ☃".repeat(random.index(20)),
+        1 | 2 => "y".repeat(random.index(300)),
+        3 => "\n\n \n \"\\".into(),
+        4 => "ünïcödé ☃".repeat(random.index(20)),
         _ => String::new(),
     }
 }

@@ -81,6 +81,7 @@ impl Socket {
     }
 
     fn connect(&mut self, cx: &Cx<'_>) {
+        self.follower.reconnect();
         self.wire = Wire::connect(cx.net, cx.id, &mut self.random);
         self.is_lost = self.wire.is_none();
         (self.reader, self.decoder) = (Reader::new(), decoder());
@@ -326,7 +327,9 @@ impl Peer for Socket {
         if self.is_open && !self.close_sent && self.actions > 0 && cx.now() >= self.acts_at {
             if cx.phase == Phase::Wild {
                 self.actions -= 1;
-                self.act(cx);
+                for _ in 0..self.random.pick(&[1, 1, 2, 6]) {
+                    self.act(cx);
+                }
                 if self.random.chance(60) {
                     self.acts_at = cx.sleep(self.random.below(cx.net.knobs.wild / 4));
                 } else {

@@ -84,6 +84,7 @@ impl Subscriber {
         };
         wire.send(format!("GET /-/{path}?{} HTTP/1.1\r\n{fields}\r\n", query.join("&")).as_bytes());
         self.is_asking = true;
+        self.follower.reconnect();
     }
 
     fn listen(&mut self, cx: &mut Cx<'_>) {
