@@ -211,10 +211,12 @@ class Backend:
 
     def on_short(self, request, connection, source):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this")
+        time.sleep(int(request.query.get("ms", 0)) / 1000)
         return False
 
     def on_cut(self, request, connection, source):
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        time.sleep(int(request.query.get("ms", 0)) / 1000)
         return False
 
     def on_early(self, request, connection, source):

@@ -9,6 +9,7 @@ import threading
 import aiohttp
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
 
 from harness import equal, fail
 from server import Brolly, free_port
@@ -42,20 +43,23 @@ class SocketBackend:
             fail("the WebSocket backend does not start")
 
     async def _run(self, started):
-        async with serve(self._serve, "127.0.0.1", self.port, subprotocols=["chat.v2"], max_size=None):
+        def choose(_, offered):
+            return "chat.v2" if "chat.v2" in offered else None
+
+        async with serve(self._serve, "127.0.0.1", self.port, select_subprotocol=choose, max_size=None):
             started.set()
             await asyncio.get_running_loop().create_future()
 
     async def _serve(self, socket):
         self.requests.append(socket.request)
-        async for message in socket:
-            if message == "close 4321":
-                await socket.close(4321, "as you wish")
-                break
-            if message == "abort":
-                socket.transport.abort()
-                break
-            await socket.send(message)
+        with contextlib.suppress(ConnectionClosed):
+            async for message in socket:
+                if message == "close 4321":
+                    await socket.close(4321, "as you wish")
+                elif message == "abort":
+                    socket.transport.abort()
+                else:
+                    await socket.send(message)
         self.closes.append(socket.close_code)
 
 
