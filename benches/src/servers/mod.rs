@@ -244,6 +244,11 @@ impl Stage {
         Ok(Self { directory, started: AtomicU32::new(0) })
     }
 
+    /// A name in it, for whatever else is written.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// Starts `peer` on this thread's cores, behind `wrapper` (such as valgrind). It proxies to `backend`.
     ///
     /// # Errors
