@@ -4,3 +4,4 @@
 pub mod sim;
 #[cfg(not(loom))]
 pub mod simulate;
+pub mod sockets;

@@ -236,8 +236,8 @@ mod tests {
             ),
             ("[[routes]]\nhandler = 'files'", "1: `root` is missing; write root = \"./public\""),
             (
-                "[[routes]]\nhandler='files'\nroot='/nonexistent'",
-                "3: `root` is wrong: /nonexistent: there is no such file or directory",
+                "[[routes]]\nhandler='files'\nroot='/no/such/directory'",
+                "3: `root` is wrong: /no/such/directory: there is no such file or directory",
             ),
             (
                 "[[routes]]\nhandler='files'\nroot='src'\nindex='a/b'",

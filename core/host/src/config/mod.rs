@@ -141,8 +141,8 @@ mod tests {
     fn dev_says_what_is_wrong() {
         for (line, message) in [
             (
-                "brolly dev /nonexistent",
-                "cannot serve this directory: /nonexistent: there is no such file or directory",
+                "brolly dev /no/such/directory",
+                "cannot serve this directory: /no/such/directory: there is no such file or directory",
             ),
             (
                 "brolly dev Cargo.toml",
