@@ -7,7 +7,7 @@
 //! | `net.rs`, `wire.rs`, `runtime.rs` | sockets, the peers' ends, the shards' ends (with files, names, timers) |
 //! | `peers/` | HTTP clients, subscribers on all transports, backends, senders of nonsense |
 //! | `ledger.rs` | who was told what about topics, and whether it adds up |
-//! | `world.rs` | the executor, the phases, what is looked at after every step |
+//! | `world.rs` | the executor, the phases, what is looked at again and again |
 //!
 //! A world is wild first, then calm: everything must be caught up with. Then everybody goes, and nothing may be left.
 

@@ -170,7 +170,7 @@ impl Net {
             shard_gone: false,
             peer_gone: false,
             peer,
-            patience: 3000,
+            patience: 800,
         }))
     }
 
