@@ -29,8 +29,8 @@ function options(more = {}) {
   return values;
 }
 
-/** Runs the checks one after the other, then `close`, and sets the exit code. */
-async function main(suite, setting, only, close = async () => {}) {
+/** Runs the checks one after the other, each followed by `setting.tidy()`, then `setting.close()`; ends the process. */
+async function main(suite, setting, only) {
   const started = Date.now();
   let [passed, failed] = [0, 0];
   try {
@@ -41,9 +41,10 @@ async function main(suite, setting, only, close = async () => {}) {
       else passed += 1;
       console.log(`  ${trouble ? "FAIL" : "ok  "} ${name} (${((Date.now() - began) / 1000).toFixed(2)} s)`);
       if (trouble) console.log(`       ${trouble.replaceAll("\n", "\n       ")}`);
+      await setting.tidy?.();
     }
   } finally {
-    await close();
+    await setting.close();
     Brolly.killAll();
   }
   console.log(`${suite} on ${path.basename(Brolly.binary)}: ${passed + failed} checks in ${((Date.now() - started) / 1000).toFixed(1)} s`);

@@ -218,7 +218,7 @@ async function setUp() {
 }
 
 const chosen = options();
-setUp().then((setting) => main("node", setting, chosen.only, setting.close)).catch((error) => {
+setUp().then((setting) => main("node", setting, chosen.only)).catch((error) => {
   console.error(error);
   Brolly.killAll();
   process.exit(1);
