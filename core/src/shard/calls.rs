@@ -46,7 +46,8 @@ pub(super) struct Joining {
     /// The meta object of the call; none for the greeting.
     pub(super) meta: Option<Box<str>>,
     pub(super) members: Members,
-    pub(super) waiting: usize,
+    /// Those of them whose home has not answered.
+    pub(super) waiting: Members,
     pub(super) since: Since,
     pub(super) starts: Positions,
     pub(super) recovery: Vec<u8>,
@@ -178,6 +179,8 @@ impl Shard {
                 Err(reason) => reason,
                 Ok(topics) => {
                     self.leave_topics(conn, &topics);
+                    // A subscription to nothing else has nothing to wait for.
+                    self.answer_joining(now, conn);
                     return self.send_text(now, conn, &call::result(&meta, "{}"));
                 }
             },
@@ -205,12 +208,11 @@ impl Shard {
         let members = self.follow(conn, topics, &since);
         let Some(socket) = self.socket(conn) else { return };
         socket.members.extend_from_slice(&members);
-        let waiting = members.len();
+        let waiting = members.clone();
         let (starts, recovery, held) = (Positions::new(), Vec::new(), Vec::new());
         socket.joins.push(Joining { meta, members, waiting, since, starts, recovery, held });
-        if waiting == 0 {
-            self.answer_joining(now, conn);
-        }
+        // Also those whose last topic has just been left.
+        self.answer_joining(now, conn);
     }
 
     fn leave_topics(&mut self, conn: ConnId, topics: &[Topic]) {
@@ -226,9 +228,9 @@ impl Shard {
         });
         // Whoever waits for one of them waits no longer: the home's answer will find it gone.
         for joining in &mut socket.joins {
-            let before = joining.members.len();
             joining.members.retain(|member| !left.contains(member));
-            joining.waiting = joining.waiting.saturating_sub(before - joining.members.len());
+            joining.waiting.retain(|member| !left.contains(member));
+            joining.held.retain(|message| !topics.contains(&message.topic));
         }
         self.leave(&left);
     }
@@ -243,8 +245,8 @@ impl Shard {
     ) {
         let Some(Role::WebSocket(socket)) = self.slots.get_mut(conn).map(|slot| &mut slot.role) else { return };
         let Some(joining) = socket.joins.iter_mut().find(|joining| joining.members.contains(&member)) else { return };
-        joining.waiting -= 1;
-        let is_last = joining.waiting == 0;
+        joining.waiting.retain(|of| *of != member);
+        let is_last = joining.waiting.is_empty();
         match joined {
             Some(joined) => {
                 let recovery = joining.since.recovery(&joined);
@@ -278,7 +280,7 @@ impl Shard {
     /// Answers the subscriptions that have been answered by all homes.
     pub(super) fn answer_joining(&mut self, now: Now, conn: ConnId) {
         while let Some(socket) = self.socket(conn)
-            && let Some(index) = socket.joins.iter().position(|joining| joining.waiting == 0)
+            && let Some(index) = socket.joins.iter().position(|joining| joining.waiting.is_empty())
         {
             let joining = socket.joins.remove(index);
             if socket.joins.is_empty() {
