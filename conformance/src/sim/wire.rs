@@ -74,11 +74,6 @@ impl Wire {
         self.fin
     }
 
-    /// Whether everything was sent.
-    pub(crate) fn is_flushed(&self) -> bool {
-        self.out.is_empty()
-    }
-
     /// Cuts the connection.
     pub(crate) fn reset(&mut self) {
         let link = &mut *self.link.borrow_mut();

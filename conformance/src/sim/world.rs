@@ -211,6 +211,7 @@ impl World {
                 }
                 continue;
             }
+            self.look_for_unheard();
             let alarm = self.net.alarms.borrow().first_key_value().map(|((at, _), _)| *at);
             let timer = self.net.timers.borrow().iter().flatten().map(|(at, _)| *at).min();
             let order = self.shutdown.filter(|_| !self.is_told).map(|(at, _)| at);
@@ -343,6 +344,17 @@ impl World {
                 && usage.topics <= limits.pubsub.topics;
             if !is_in_limits {
                 self.ledger.fault(format!("beyond its limits: {usage:?}"));
+            }
+        }
+    }
+
+    /// Before time goes on: nobody stands at the door of a shard that has room.
+    fn look_for_unheard(&mut self) {
+        for (shard, listener) in self.net.listeners.borrow().iter().enumerate() {
+            let driver = self.runners[shard].driver.as_ref();
+            let has_room = driver.is_some_and(|driver| driver.shard().is_accepting());
+            if has_room && !listener.is_closed && !listener.backlog.is_empty() {
+                self.ledger.fault(format!("shard {shard} has room, but leaves {} at the door", listener.backlog.len()));
             }
         }
     }

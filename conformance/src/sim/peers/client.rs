@@ -83,7 +83,7 @@ impl Client {
         (self.reader, self.is_last) = (Reader::new(), false);
         self.wire = Wire::connect(cx.net, cx.id, &mut self.random);
         self.is_lost = self.wire.is_none();
-        self.wants_fin = cx.net.chance(cx.net.knobs.half_closes);
+        self.wants_fin = self.random.chance(cx.net.knobs.half_closes);
     }
 
     fn ask(&mut self, cx: &mut Cx<'_>) {

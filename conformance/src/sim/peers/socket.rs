@@ -150,8 +150,8 @@ impl Socket {
         };
         let topic = self.random.pick(&TOPICS);
         let is_busy = !self.greeted || self.calls.values().any(|call| busy(call, topic));
-        match self.random.below(4) {
-            0 if !is_busy && !self.followed.contains(&topic) => {
+        match self.random.below(5) {
+            0 | 1 if !is_busy && !self.followed.contains(&topic) => {
                 let mut topics = vec![topic];
                 let other = self.random.pick(&TOPICS);
                 if other != topic
@@ -170,17 +170,22 @@ impl Socket {
                 self.followed.extend(&topics);
                 self.calls.insert(id, Call::Subscribe(topics));
             }
-            1 if !is_busy && self.followed.contains(&topic) => {
+            // Also while the subscription is on its way.
+            0..3 if self.greeted && self.followed.contains(&topic) && !self.is_leaving(topic) => {
                 self.call(id, "brolly.unsubscribe", &serde_json::json!([topic]), &serde_json::json!({}));
                 self.calls.insert(id, Call::Unsubscribe(topic));
             }
-            0 | 1 => {}
+            0..3 => {}
             _ => {
                 let message = cx.ledger.new_message(topic, &filler(&mut self.random));
                 self.call(id, "brolly.publish", &serde_json::json!([topic, message]), &serde_json::json!({}));
                 self.calls.insert(id, Call::Publish(message));
             }
         }
+    }
+
+    fn is_leaving(&self, topic: &str) -> bool {
+        self.calls.values().any(|call| matches!(call, Call::Unsubscribe(left) if *left == topic))
     }
 
     fn call(&mut self, id: u64, method: &str, args: &serde_json::Value, options: &serde_json::Value) {
