@@ -179,7 +179,7 @@ pub(crate) struct SimStream {
 
 impl SimStream {
     /// Whether the network lets the shard wait for nothing.
-    fn is_pending(&self, cx: &mut Context<'_>) -> bool {
+    fn is_pending(&self, cx: &Context<'_>) -> bool {
         let net = &self.net;
         if !net.chance(net.knobs.pending) {
             return false;

@@ -110,7 +110,7 @@ impl Backend {
         is_part
     }
 
-    fn answer(&mut self, cx: &mut Cx<'_>) {
+    fn answer(&mut self, cx: &Cx<'_>) {
         let Some(request) = &mut self.request else { return };
         let is_early = request.parameter("mode") == "early";
         if request.is_answered

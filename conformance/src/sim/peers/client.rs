@@ -73,7 +73,7 @@ impl Client {
         }
     }
 
-    fn connect(&mut self, cx: &mut Cx<'_>) {
+    fn connect(&mut self, cx: &Cx<'_>) {
         // What may not be repeated is lost; whether it was done, nobody knows.
         while let Some(ask) = self.asked.pop_back() {
             if !matches!(ask.wants, Wants::Receipt(_)) {

@@ -329,8 +329,8 @@ impl Peer for Socket {
             wire.reset();
         }
         self.listen(cx);
-        if self.is_open && !self.close_sent && self.actions > 0 && cx.now() >= self.acts_at {
-            if cx.phase == Phase::Wild {
+        if self.is_open && !self.close_sent && self.actions > 0 && cx.now() >= self.acts_at
+            && cx.phase == Phase::Wild {
                 self.actions -= 1;
                 for _ in 0..self.random.pick(&[1, 1, 2, 6]) {
                     self.act(cx);
@@ -345,7 +345,6 @@ impl Peer for Socket {
                     self.frame(Opcode::Close, true, &1000_u16.to_be_bytes());
                 }
             }
-        }
         let Some(wire) = &mut self.wire else { return };
         wire.pump();
         if wire.is_over {
