@@ -110,11 +110,14 @@ impl<R: Runtime> Driver<R> {
         let mut is_busy = self.receive_mail();
         self.visit_ready();
         is_busy |= self.accept(cx);
+        let was_full = !self.shard.is_accepting();
         let now = self.runtime.now();
         if self.shard.poll_timeout().is_some_and(|at| at <= now.instant) {
             self.shard.handle_timeout(now);
         }
         self.flush();
+        // Whoever waits at the door was not asked for while there was no room, so that nobody will wake us for him.
+        is_busy |= was_full && self.shard.is_accepting();
         is_busy | self.has_backlog()
     }
 
