@@ -14,6 +14,7 @@ Usage: cargo run -p brolly-conformance -- COMMAND
   all [OPTION…]               run all suites
   simulate [--worlds N] [--seed S]
                               the real drivers and shards in simulated worlds (10,000 if nothing is said)
+  peers [OPTION…]             brolly beside nginx, nchan, HAProxy and Caddy: see `brolly-benches --bin compare`
 
 Options:
   --binary NAME               only this binary: brolly or brolly-smol
@@ -33,12 +34,25 @@ fn main() -> ExitCode {
             print!("{}", suites::list());
             ExitCode::SUCCESS
         }
+        Some("peers") => peers(arguments.get(1..).unwrap_or_default()),
         Some("simulate") => brolly_conformance::simulate::simulate(arguments.get(1..).unwrap_or_default()),
         Some(_) => match suites::Plan::parse(&arguments) {
             Ok(plan) => plan.run(),
             Err(sentence) => wrong(&sentence),
         },
         None => wrong("say which suite"),
+    }
+}
+
+/// Measuring wants optimised programs, which are built apart.
+fn peers(options: &[String]) -> ExitCode {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut compare = std::process::Command::new(cargo);
+    compare.args(["run", "--release", "--quiet", "-p", "brolly-benches", "--bin", "compare", "--"]).args(options);
+    match compare.current_dir(env!("CARGO_MANIFEST_DIR")).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
+        Err(error) => wrong(&format!("cargo cannot be run: {error}")),
     }
 }
 
