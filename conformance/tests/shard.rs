@@ -1,10 +1,10 @@
 //! A whole shard, driven by hand: what must hold for any splitting and interleaving, and bugs that were found.
 #![cfg(not(loom))]
 
-use brolly_core::config::{Config, Handler, Limits};
+use brolly_core::config::{Config, Files, Handler, Limits};
 use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route, Routes};
-use brolly_core::shard::{ConnId, Shard};
+use brolly_core::shard::{ConnId, Effect, IoError, Shard};
 use brolly_core::time::{Instant, Now, UnixTime};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ fn config(limits: Limits) -> Arc<Config> {
         ("/sse", Handler::EventStream),
         ("/poll", Handler::LongPoll),
         ("/publish", Handler::Publish),
+        ("/file", Handler::Files(Files { root: "/".into(), index: "index".into() })),
     ];
     let mut routes = Routes::default();
     for (to, (prefix, _)) in handlers.iter().enumerate() {
@@ -51,4 +52,37 @@ fn a_reader_that_does_not_read_is_dropped() {
     assert_eq!(shard.poll_changed(), Some(conn));
     shard.handle_closed(at(4), conn, None);
     assert_eq!(shard.usage().connections, 0);
+}
+
+/// Everything that is to be written to a connection, as if it was.
+fn written(shard: &mut Shard, now: Now, conn: ConnId) -> String {
+    let mut text = String::new();
+    while shard.interest(conn).write {
+        let mut slices: [&[u8]; 4] = [&[]; 4];
+        let filled = shard.outgoing(conn, &mut slices);
+        let bytes = slices[..filled].concat();
+        text.push_str(std::str::from_utf8(&bytes).unwrap());
+        shard.handle_write(now, conn, bytes.len());
+    }
+    text
+}
+
+/// Pipelined requests behind one that takes time were forgotten if the client ended its direction meanwhile.
+#[test]
+fn who_has_said_everything_gets_all_answers() {
+    let mut shard = shard(Limits::default());
+    let conn = accept(&mut shard, at(0));
+    let requests = "GET /file/a HTTP/1.1\r\nhost: x\r\n\r\nGET /file/b HTTP/1.1\r\nhost: x\r\n\r\nGET /nothing";
+    shard.handle_read(at(0), conn, &mut requests.as_bytes().to_vec());
+    shard.handle_eof(at(0), conn);
+    let mut answers = 0;
+    while let Some(effect) = shard.poll_effect() {
+        let Effect::OpenFile { op, .. } = effect else { continue };
+        assert!(!shard.interest(conn).close);
+        shard.handle_completion(at(0), op, Err(IoError::NotFound));
+        assert!(written(&mut shard, at(0), conn).starts_with("HTTP/1.1 404 "));
+        answers += 1;
+    }
+    assert_eq!(answers, 2);
+    assert!(shard.interest(conn).close, "nothing is left to be answered");
 }

@@ -246,7 +246,7 @@ impl Shard {
     /// There is room in a connection's send queue: let its source go on.
     fn handle_room(&mut self, now: Now, conn: ConnId) {
         let Some(slot) = self.slots.get_mut(conn) else { return };
-        if !slot.leftover.is_empty() {
+        if slot.wants_more() {
             self.resumed.push_back(conn);
         }
         match &mut slot.role {

@@ -228,7 +228,7 @@ impl Shard {
     pub(super) fn finish(&mut self, now: Now, conn: ConnId) {
         let Self { slots, .. } = self;
         let Some(slot) = slots.get_mut(conn) else { return };
-        let has_leftover = !slot.leftover.is_empty();
+        let wants_more = slot.wants_more();
         if let Role::Server(server) = &mut slot.role {
             let exchange = core::mem::replace(&mut server.exchange, Exchange::Idle);
             if let Some(line) = server.line.take() {
@@ -239,7 +239,7 @@ impl Shard {
                 self.abandon_upstream(now, upstream);
             }
         }
-        if has_leftover {
+        if wants_more {
             self.resume(conn);
         }
         self.settle(now, conn);

@@ -131,6 +131,12 @@ impl Slot {
         Self { role, leftover: Vec::new(), armed: None, is_changed: false, peer }
     }
 
+    /// Whether there are bytes to be offered again, or the end of them is to be told once more.
+    pub(super) fn wants_more(&self) -> bool {
+        let is_last = matches!(&self.role, Role::Server(server) if server.conn.is_half_closed());
+        is_last || !self.leftover.is_empty()
+    }
+
     pub(super) fn interest(&self) -> Interest {
         match &self.role {
             Role::Client(client) => client.conn.interest(),

@@ -120,6 +120,10 @@ impl ServerConn {
                     self.head_begun = true;
                     self.read_by = Some(now.instant + timeouts.head);
                 }
+                // The client has said everything, and what is left is not a request.
+                if self.eof {
+                    self.handle_eof();
+                }
                 (used, None)
             }
             Ok((used, Some(part))) => (used, Some(self.handle_part(now, timeouts, part))),
@@ -136,7 +140,7 @@ impl ServerConn {
                 self.head_begun = false;
                 self.version = head.version;
                 self.is_head = head.method == Method::Head;
-                self.persist = head.keep_alive() && !self.eof;
+                self.persist = head.keep_alive();
                 self.response = Response::Awaited;
                 self.received = 0;
                 self.content_since = now.instant;
@@ -167,11 +171,11 @@ impl ServerConn {
         }
     }
 
-    /// The client ended its direction. What was asked for completely is still answered; then the connection closes. A
-    /// request that can never be completed any more is not answered: nobody would know to what.
+    /// The client ended its direction. What was asked for completely is still answered, pipelined requests too: offer what
+    /// is left after each answer, even if that is nothing. Then the connection closes. A request that can never be
+    /// completed any more is not answered: nobody would know to what.
     pub fn handle_eof(&mut self) {
         self.eof = true;
-        self.persist = false;
         match (self.closing, self.request) {
             (Closing::Lingering { .. }, _) | (Closing::No, Request::Head) => self.close_when_flushed(),
             (Closing::Flushing | Closing::Now, _) => {}
