@@ -44,12 +44,13 @@ pub fn run(worlds: u64, seed: u64) -> (Summary, Vec<Failure>) {
             }
             let running = Running::new(seed.wrapping_add(number));
             if let Err(failure) = sim::run(running.seed, &mut summary)
-                && let Ok(mut results) = results.lock() {
-                    results.1.push(failure);
-                    if results.1.len() >= FAILURES {
-                        next.store(worlds, Ordering::Relaxed);
-                    }
+                && let Ok(mut results) = results.lock()
+            {
+                results.1.push(failure);
+                if results.1.len() >= FAILURES {
+                    next.store(worlds, Ordering::Relaxed);
                 }
+            }
         }
         if let Ok(mut results) = results.lock() {
             results.0.merge(&summary);

@@ -5,7 +5,7 @@ use super::{Completion, ConnId, Effect, FileId, HIGH_WATER, IoError, OpId, Opera
 use crate::config::{Asset, Handler};
 use crate::conn::Content;
 use crate::handler::files::{Conditions, content_type, etag};
-use crate::http1::{FieldLines, RequestHead, StatusCode};
+use crate::http1::{FieldLines, RequestHead, StatusCode, Target};
 use crate::text::date;
 use crate::time::{Instant, Now, UnixTime};
 use alloc::boxed::Box;
@@ -83,7 +83,7 @@ impl Shard {
             op,
             handler,
             path: rest.into(),
-            raw_path: head.target.path().into(),
+            slashed: slashed(&head.target),
             conditions: Conditions::new(&head.fields),
         };
         self.effects.push_back(Effect::OpenFile { op, root: Arc::clone(&files.root), path: path.into() });
@@ -116,7 +116,7 @@ impl Shard {
                         op,
                         handler: 0,
                         path: "".into(),
-                        raw_path: "".into(),
+                        slashed: "".into(),
                         conditions: Conditions::default(),
                     }),
                 );
@@ -147,9 +147,8 @@ impl Shard {
             }
             // The index of a directory is a directory, or a directory without a slash: relative links need the slash.
             Ok(Completion::Directory) if !is_directory_path => {
-                let location = [&*opening.raw_path, "/"].concat();
                 self.respond(now, conn, StatusCode::MOVED_PERMANENTLY, Content::Full(b""), |head| {
-                    let _ = head.field("location", location.as_bytes());
+                    let _ = head.field("location", opening.slashed.as_bytes());
                 });
                 self.finish(now, conn);
             }
@@ -259,10 +258,16 @@ impl Shard {
     /// Cuts the connection in the middle of a response, so that the client notices.
     pub(super) fn abort(&mut self, now: Now, conn: ConnId) {
         if let Some(server) = self.server(conn) {
-            server.conn.abort();
+            server.conn.cut();
         }
         self.settle(now, conn);
     }
+}
+
+/// The target of a directory, as it stood in the request, with the slash that it lacks.
+fn slashed(target: &Target<'_>) -> Box<str> {
+    let (mark, query) = target.query().map_or(("", ""), |query| ("?", query));
+    [target.path(), "/", mark, query].concat().into()
 }
 
 fn fields(head: &mut crate::http1::HeadWriter<'_>, cached: &Cached, path: &str) {

@@ -133,7 +133,7 @@ impl Shard {
                     _ if is_refused => {
                         self.refuse_unread(now, conn, StatusCode::REQUEST_TIMEOUT, "the request took too long");
                     }
-                    Exchange::Poll(poll) if poll.until <= now.instant => self.answer_poll(now, conn),
+                    Exchange::Poll(poll) if poll.deadline() <= now.instant => self.answer_poll(now, conn),
                     Exchange::Stream(stream) if stream.heartbeat <= now.instant => self.send_heartbeat(now, conn),
                     Exchange::Idle
                     | Exchange::Opening(_)

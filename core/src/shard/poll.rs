@@ -14,18 +14,31 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+/// Long for a message to another shard and back.
+const JOIN_GRACE: Duration = Duration::from_secs(5);
+
 /// A long-poll that waits.
 #[derive(Debug)]
 pub(super) struct Poll {
     pub(super) members: Members,
     pub(super) joining: usize,
     pub(super) since: Since,
+    /// When the client has waited enough.
     pub(super) until: Instant,
+    /// The homes of the topics have answered by then: even who does not want to wait gets what they say.
+    pub(super) joined_by: Instant,
     pub(super) messages: Vec<Arc<Message>>,
     /// Members of a JSON array.
     pub(super) recovery: Vec<u8>,
     /// Topics whose home counts us although we never went live, because the answer was full.
     pub(super) full: Topics,
+}
+
+impl Poll {
+    /// When it has to be answered, whatever there is.
+    pub(super) fn deadline(&self) -> Instant {
+        if self.joining > 0 { self.joined_by } else { self.until }
+    }
 }
 
 impl Shard {
@@ -38,6 +51,7 @@ impl Shard {
             members,
             since: wanted.since,
             until: now.instant + wait,
+            joined_by: now.instant + wait.max(JOIN_GRACE),
             messages: Vec::new(),
             recovery: Vec::new(),
             full: Topics::new(),

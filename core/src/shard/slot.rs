@@ -82,8 +82,8 @@ pub(super) struct Opening {
     pub(super) op: OpId,
     pub(super) handler: usize,
     pub(super) path: Box<str>,
-    /// The path as it stood in the target, for the redirect to a directory.
-    pub(super) raw_path: Box<str>,
+    /// Where to redirect to, if it is a directory.
+    pub(super) slashed: Box<str>,
     pub(super) conditions: crate::handler::files::Conditions,
 }
 
@@ -174,7 +174,7 @@ impl Slot {
             Role::Client(client) => client.conn.deadline(),
             Role::Server(server) => {
                 let exchange = match &server.exchange {
-                    Exchange::Poll(poll) => Some(poll.until),
+                    Exchange::Poll(poll) => Some(poll.deadline()),
                     Exchange::Stream(stream) => Some(stream.heartbeat),
                     Exchange::Idle
                     | Exchange::Opening(_)

@@ -329,22 +329,21 @@ impl Peer for Socket {
             wire.reset();
         }
         self.listen(cx);
-        if self.is_open && !self.close_sent && self.actions > 0 && cx.now() >= self.acts_at
-            && cx.phase == Phase::Wild {
-                self.actions -= 1;
-                for _ in 0..self.random.pick(&[1, 1, 2, 6]) {
-                    self.act(cx);
-                }
-                if self.random.chance(60) {
-                    self.acts_at = cx.sleep(self.random.below(cx.net.knobs.wild / 4));
-                } else {
-                    cx.sleep(0);
-                }
-                if self.random.chance(5) {
-                    self.close_sent = true;
-                    self.frame(Opcode::Close, true, &1000_u16.to_be_bytes());
-                }
+        if self.is_open && !self.close_sent && self.actions > 0 && cx.now() >= self.acts_at && cx.phase == Phase::Wild {
+            self.actions -= 1;
+            for _ in 0..self.random.pick(&[1, 1, 2, 6]) {
+                self.act(cx);
             }
+            if self.random.chance(60) {
+                self.acts_at = cx.sleep(self.random.below(cx.net.knobs.wild / 4));
+            } else {
+                cx.sleep(0);
+            }
+            if self.random.chance(5) {
+                self.close_sent = true;
+                self.frame(Opcode::Close, true, &1000_u16.to_be_bytes());
+            }
+        }
         let Some(wire) = &mut self.wire else { return };
         wire.pump();
         if wire.is_over {

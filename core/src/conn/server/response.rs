@@ -180,12 +180,27 @@ impl ServerConn {
         match self.response {
             Response::Chunked => end_chunks(&mut self.out, trailers),
             Response::UntilClose | Response::Headless => {}
-            Response::Length(_) => return self.abort(),
+            Response::Length(_) => return self.cut(),
             Response::Idle | Response::Awaited | Response::Done => return,
         }
         self.response = Response::Done;
         self.write_by.queued(now.instant, timeouts.write, self.out.len());
         self.cycle(now, timeouts);
+    }
+
+    /// Ends the connection in the middle of the response: what is queued is still sent if its framing tells the client
+    /// that something is missing (RFC 9112 §8); else the connection is dropped.
+    pub fn cut(&mut self) {
+        match self.response {
+            Response::Length(_) | Response::Chunked if self.closing == Closing::No => self.close_when_flushed(),
+            Response::Length(_)
+            | Response::Chunked
+            | Response::UntilClose
+            | Response::Headless
+            | Response::Idle
+            | Response::Awaited
+            | Response::Done => self.abort(),
+        }
     }
 
     /// Answers 101 (RFC 9110 §15.2.2): `fields` writes everything, `Connection` and `Upgrade` too.
