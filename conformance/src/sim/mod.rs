@@ -15,7 +15,7 @@ mod knobs;
 mod ledger;
 mod net;
 mod peers;
-mod random;
+pub(crate) mod random;
 mod runtime;
 mod site;
 mod wire;
