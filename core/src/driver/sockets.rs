@@ -132,7 +132,7 @@ impl<S: Stream> Sockets<S> {
                 return shard.handle_closed(now, conn, Some(error));
             }
             if !moved {
-                return;
+                return shard.handle_visited(conn);
             }
         }
         waker.wake_by_ref();

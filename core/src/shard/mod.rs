@@ -58,6 +58,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem;
 use core::net::SocketAddr;
 use wheel::Wheel;
 
@@ -200,12 +201,19 @@ impl Shard {
     /// A connection whose [`interest`](Self::interest) may have changed.
     pub fn poll_changed(&mut self) -> Option<ConnId> {
         while let Some(conn) = self.agenda.changed.pop_front() {
-            if let Some(slot) = self.slots.get_mut(conn) {
-                slot.is_changed = false;
+            if self.slots.get_mut(conn).is_some_and(|slot| mem::take(&mut slot.is_changed)) {
                 return Some(conn);
             }
         }
         None
+    }
+
+    /// The host did all that a connection wanted, as far as its socket went along: until something else happens there is
+    /// no need to look at it again.
+    pub fn handle_visited(&mut self, conn: ConnId) {
+        if let Some(slot) = self.slots.get_mut(conn) {
+            slot.is_changed = false;
+        }
     }
 
     /// Work for the host.
