@@ -255,7 +255,7 @@ impl Host {
                 }
                 if !self.effects.is_empty() {
                     let effect = self.effects.swap_remove(at % self.effects.len());
-                    self.complete(effect, operation / 9);
+                    self.complete(&effect, operation / 9);
                 }
             }
             (8, _) => {
@@ -270,10 +270,10 @@ impl Host {
         rest
     }
 
-    fn complete(&mut self, effect: Effect, how: u8) {
+    fn complete(&mut self, effect: &Effect, how: u8) {
         let now = self.clocks();
         let is_good = how < 20;
-        match effect {
+        match *effect {
             Effect::Connect { conn, .. } if is_good => {
                 self.conns.push(conn);
                 self.shard.handle_connected(now, conn);
@@ -315,7 +315,7 @@ impl Host {
                 self.effects.push(effect);
             }
             for effect in std::mem::take(&mut self.effects) {
-                self.complete(effect, u8::MAX);
+                self.complete(&effect, u8::MAX);
             }
             for conn in std::mem::take(&mut self.conns) {
                 self.shard.handle_closed(now, conn, None);
