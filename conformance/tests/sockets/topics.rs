@@ -1,0 +1,144 @@
+//! Points 4 and 7: publishing, the three ways to listen, resuming, and one order across shards.
+
+use crate::messages::{UPGRADE, frame};
+use crate::server::{Server, Wire, both, neutral, post, with};
+use std::thread;
+
+/// A listener on a WebSocket, after its upgrade.
+fn socket(server: &Server, query: &str) -> Wire {
+    let mut wire = server.connect();
+    wire.send(format!("GET /-/ws?{query} HTTP/1.1\r\n{UPGRADE}"));
+    wire.until("\r\n\r\n");
+    wire
+}
+
+/// The text of the next frame, which must be one.
+fn text(wire: &mut Wire) -> String {
+    let head = wire.exactly(2);
+    assert_eq!(head[0], 0x81, "{head:?}");
+    let length = match head[1] {
+        126 => u16::from_be_bytes(wire.exactly(2).try_into().unwrap()).into(),
+        127 => u64::from_be_bytes(wire.exactly(8).try_into().unwrap()).try_into().unwrap(),
+        short => usize::from(short),
+    };
+    String::from_utf8(wire.exactly(length)).unwrap()
+}
+
+/// An event stream that has joined.
+fn stream(server: &Server, query: &str) -> Wire {
+    let mut wire = server.connect();
+    wire.send(format!("GET /-/sse?{query} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    wire.until("id: ");
+    wire.until("\n\n");
+    wire
+}
+
+#[test]
+fn receipts_and_refusals() {
+    both(|binary| {
+        let server = binary.serve("demo", &["--threads", "1"]);
+        let publish = |kind: &str, content: &str| server.ask(post("/-/publish/a", kind, content));
+        let mut said = with(
+            &publish("application/json", "{\"a\":1}"),
+            &["200 OK", r#""topic":"a""#, r#""position":""#, r#""subscribers":0"#],
+        );
+        said += &with(&publish("text/plain", "words"), &["200 OK"]);
+        said += &with(&publish("application/json", "{"), &["400 "]);
+        said += &with(&server.get("/-/publish/a"), &["405 ", "allow: POST"]);
+        said += &with(&server.get("/-/poll"), &["400 ", "topic"]);
+        said += &with(&server.get("/-/poll?topic=a&wait=x"), &["400 ", "wait"]);
+        said += &with(&server.get("/-/nothing"), &["404 "]);
+        let mut binary =
+            b"POST /-/publish/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\n".to_vec();
+        binary.push(0xff);
+        said + &with(&server.ask(binary), &["415 "])
+    });
+}
+
+#[test]
+fn all_transports_carry_the_same() {
+    both(|binary| {
+        let server = binary.serve("demo", &["--threads", "1"]);
+        let mut socket = socket(&server, "topic=t");
+        let mut said = with(&text(&mut socket), &[r#"["hello",{},{"position":""#, r#""recovery":null"#]);
+        let mut stream = stream(&server, "topic=t");
+        let mut poll = server.connect();
+        poll.send("GET /-/poll?topic=t&position=0&wait=20 HTTP/1.1\r\nHost: a\r\n\r\n");
+        let position = server.publish("t", "{\"n\": 1}");
+        said += &with(&text(&mut socket), &[r#"["message",{"topic":"t","position":""#, "{\"n\": 1}]", &position]);
+        said += &with(&stream.until("\n\n"), &[&format!("id: {position}\n"), "data: {\"n\": 1}\n"]);
+        said += &with(&poll.response(), &["200 OK", r#""messages":[{"topic":"t","data":{"n": 1}}]"#, &position]);
+        // Calls of the WebSocket.
+        for (call, parts) in [
+            (r#"["brolly.subscribe",{"request_id":1},["u"],{}]"#, [r#"["result",{"request_id":1}"#, "position"]),
+            (r#"["brolly.publish",{"request_id":2},["other",5],{}]"#, [r#"["result",{"request_id":2}"#, "subscribers"]),
+            (r#"["brolly.unsubscribe",{"request_id":3},["u"],{}]"#, [r#"["result",{"request_id":3}"#, "{}"]),
+            (r#"["brolly.nothing",{"request_id":4},[],{}]"#, [r#"["error""#, "validation_error"]),
+        ] {
+            socket.send(frame(0x81, call.as_bytes()));
+            said += &with(&text(&mut socket), &parts);
+        }
+        said
+    });
+}
+
+#[test]
+fn every_resume_ends_in_one_of_three_ways() {
+    both(|binary| {
+        let server = binary.serve("demo", &["--threads", "1"]);
+        let first = server.publish("r", "1");
+        let second = server.publish("r", "2");
+        let ask = |position: &str| server.get(&format!("/-/poll?topic=r&wait=0&position={position}"));
+        let mut said =
+            with(&ask(&first), &[r#""outcome":"resumed""#, r#""messages":[{"topic":"r","data":2}]"#, &second]);
+        let mut resumed = socket(&server, &format!("topic=r&position={first}"));
+        said += &with(&text(&mut resumed), &[r#""outcome":"resumed""#]);
+        said += &with(&text(&mut resumed), &[&second]);
+        let mut events = server.connect();
+        events.send(format!("GET /-/sse?topic=r HTTP/1.1\r\nHost: a\r\nLast-Event-ID: {first}\r\n\r\n"));
+        said += &with(&events.until("data: 2\n\n"), &["event: brolly.recovery", r#""outcome":"resumed""#, &second]);
+        let mut publisher = server.connect();
+        for number in 0..1_100 {
+            let content = number.to_string();
+            publisher.send(format!("POST /-/publish/r HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{content}", content.len()));
+            publisher.response();
+        }
+        said +=
+            &with(&ask(&second), &[r#""outcome":"gap""#, r#""from":""#, r#""to":""#, r#"{"topic":"r","data":1099}"#]);
+        let other = binary.serve("demo", &["--threads", "1"]);
+        said + &with(&other.get(&format!("/-/poll?topic=r&wait=0&position={second}")), &[r#""outcome":"refused""#])
+    });
+}
+
+#[test]
+fn all_shards_see_one_order() {
+    const PUBLISHERS: usize = 4;
+    const EACH: usize = 50;
+    both(|binary| {
+        let server = binary.serve("demo", &["--threads", "4"]);
+        // Connections are spread over the shards.
+        let mut sockets: Vec<Wire> = (0..8).map(|_| socket(&server, "topic=order")).collect();
+        sockets.iter_mut().for_each(|socket| assert!(text(socket).starts_with(r#"["hello""#)));
+        thread::scope(|scope| {
+            for who in 0..PUBLISHERS {
+                let server = &server;
+                scope.spawn(move || {
+                    (0..EACH).for_each(|number| drop(server.publish("order", &format!("[{who},{number}]"))));
+                });
+            }
+        });
+        let seen: Vec<Vec<String>> =
+            sockets.iter_mut().map(|socket| (0..PUBLISHERS * EACH).map(|_| text(socket)).collect()).collect();
+        assert!(seen.iter().all(|other| *other == seen[0]), "subscribers saw different orders");
+        for who in 0..PUBLISHERS {
+            let own = seen[0]
+                .iter()
+                .filter_map(|message| message.split_once(&format!("[{who},"))?.1.strip_suffix("]]")?.parse().ok());
+            assert_eq!(own.collect::<Vec<usize>>(), (0..EACH).collect::<Vec<_>>(), "publisher {who}");
+        }
+        let mut sorted: Vec<String> =
+            seen[0].iter().map(|message| neutral(message.split_once('}').unwrap().1)).collect();
+        sorted.sort();
+        sorted.concat()
+    });
+}
