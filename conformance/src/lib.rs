@@ -6,4 +6,3 @@ pub mod fuzz_bodies;
 pub mod sim;
 #[cfg(not(loom))]
 pub mod simulate;
-pub mod sockets;
