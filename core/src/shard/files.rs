@@ -32,6 +32,7 @@ pub(super) struct Cache {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Cached {
     content: Bytes,
+    content_type: &'static str,
     etag: Arc<str>,
     last_modified: [u8; 29],
     modified: UnixTime,
@@ -70,7 +71,7 @@ impl Shard {
     /// A file below a directory. `rest` is the decoded, normalised path below the route.
     pub(super) fn start_file(&mut self, now: Now, conn: ConnId, head: &RequestHead<'_>, handler: usize, rest: &str) {
         if let Some(cached) = self.cache.get(handler, rest, now.instant).cloned() {
-            return self.send_cached(now, conn, &cached, &Conditions::new(&head.fields), rest);
+            return self.send_cached(now, conn, &cached, &Conditions::new(&head.fields));
         }
         let config = Arc::clone(&self.config);
         let Some(Handler::Files(files)) = config.handlers.get(handler) else { return };
@@ -173,8 +174,13 @@ impl Shard {
         modified: UnixTime,
         first: Bytes,
     ) {
-        let limits = &self.config.limits;
+        let (limits, handler) = (&self.config.limits, self.config.handlers.get(opening.handler));
+        let name = match handler {
+            Some(Handler::Files(files)) if opening.path.is_empty() || opening.path.ends_with('/') => &files.index,
+            _ => &opening.path,
+        };
         let cached = Cached {
+            content_type: content_type(name),
             etag: etag(len, modified).into(),
             last_modified: date::format(modified.as_secs()),
             modified,
@@ -184,7 +190,7 @@ impl Shard {
         };
         let Some(file) = file else {
             let (file_bytes, total) = (limits.file_cache_file_bytes, limits.file_cache_bytes);
-            self.send_cached(now, conn, &cached, &opening.conditions, &opening.path);
+            self.send_cached(now, conn, &cached, &opening.conditions);
             if cached.content.len() <= file_bytes {
                 self.cache.insert(opening.handler, opening.path.clone(), cached, total);
             }
@@ -192,9 +198,9 @@ impl Shard {
         };
         if opening.conditions.is_fresh(&cached.etag, modified) {
             self.effects.push_back(Effect::CloseFile(file));
-            return self.send_cached(now, conn, &cached, &opening.conditions, &opening.path);
+            return self.send_cached(now, conn, &cached, &opening.conditions);
         }
-        self.respond(now, conn, StatusCode::OK, Content::Length(len), |head| fields(head, &cached, &opening.path));
+        self.respond(now, conn, StatusCode::OK, Content::Length(len), |head| fields(head, &cached));
         let sending = Sending { file, offset: cached.content.len() as u64, end: len, op: None };
         if let Some(server) = self.server(conn) {
             server.exchange = Exchange::Sending(Box::new(sending));
@@ -202,12 +208,12 @@ impl Shard {
         self.send_piece(now, conn, &cached.content);
     }
 
-    fn send_cached(&mut self, now: Now, conn: ConnId, cached: &Cached, conditions: &Conditions, path: &str) {
+    fn send_cached(&mut self, now: Now, conn: ConnId, cached: &Cached, conditions: &Conditions) {
         let (status, content) = match conditions.is_fresh(&cached.etag, cached.modified) {
             true => (StatusCode::NOT_MODIFIED, Content::None),
             false => (StatusCode::OK, Content::Shared(cached.content.clone())),
         };
-        self.respond(now, conn, status, content, |head| fields(head, cached, path));
+        self.respond(now, conn, status, content, |head| fields(head, cached));
         self.finish(now, conn);
     }
 
@@ -270,10 +276,9 @@ fn slashed(target: &Target<'_>) -> Box<str> {
     [target.path(), "/", mark, query].concat().into()
 }
 
-fn fields(head: &mut crate::http1::HeadWriter<'_>, cached: &Cached, path: &str) {
+fn fields(head: &mut crate::http1::HeadWriter<'_>, cached: &Cached) {
     head.lines(REVALIDATE);
-    let name = if path.is_empty() || path.ends_with('/') { "index.html" } else { path };
-    let _ = head.field("content-type", content_type(name).as_bytes());
+    let _ = head.field("content-type", cached.content_type.as_bytes());
     let _ = head.field("etag", cached.etag.as_bytes());
     let _ = head.field("last-modified", &cached.last_modified);
 }
