@@ -239,6 +239,8 @@ impl Wire {
                 bytes > 0
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            // A read with a deadline ends so when the machine was stopped for a moment.
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
             Err(error) => panic!("{error}: {:?}", String::from_utf8_lossy(&self.pending)),
         }
     }
