@@ -35,6 +35,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Some("peers") => peers(arguments.get(1..).unwrap_or_default()),
+        // The simulator is not built for loom, which only wants the models.
+        #[cfg(not(loom))]
         Some("simulate") => brolly_conformance::simulate::simulate(arguments.get(1..).unwrap_or_default()),
         Some(_) => match suites::Plan::parse(&arguments) {
             Ok(plan) => plan.run(),
