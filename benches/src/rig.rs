@@ -53,7 +53,7 @@ impl Rig {
     pub fn new() -> Self {
         let mut config = Config::default();
         for (prefix, handler) in handlers() {
-            let route = Route { host: HostPattern::Any, prefix: prefix.into(), to: config.handlers.len() };
+            let route = Route { host: HostPattern::Any, prefix: prefix.into(), to: config.handlers.len().into() };
             config.routes.add(route).expect("the routes are different");
             config.handlers.push(handler);
         }

@@ -197,7 +197,7 @@ impl Host {
         ];
         let mut routes = Routes::default();
         for (to, (prefix, _)) in handlers.iter().enumerate() {
-            let added = routes.add(Route { host: HostPattern::Any, prefix: (*prefix).into(), to });
+            let added = routes.add(Route { host: HostPattern::Any, prefix: (*prefix).into(), to: to.into() });
             assert!(added.is_ok(), "{prefix} twice");
         }
         let pubsub = pubsub::Limits { history_messages: 3, topics: 3, ..pubsub::Limits::default() };
@@ -205,7 +205,7 @@ impl Host {
             Limits { connections: 6, outbox_bytes: 2000, poll_messages: 2, pubsub, calls: 2, ..Limits::default() };
         let upstreams = vec![Upstream { host: "backend".into(), port: 80 }];
         let handlers = handlers.into_iter().map(|(_, handler)| handler).collect();
-        let config = Config { limits, routes, handlers, upstreams, log_requests: true };
+        let config = Config { limits, routes, handlers, upstreams, log_requests: true, ..Config::default() };
         let shard = Shard::new(Arc::new(config), 0, 1, Seed([1; 32]));
         Self { shard, now: 1, conns: Vec::new(), effects: Vec::new() }
     }

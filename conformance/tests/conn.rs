@@ -131,7 +131,7 @@ fn shard(input: &[u8], cuts: &[usize]) -> Vec<u8> {
         ("/echo", Handler::Echo),
     ] {
         let to = config.handlers.len();
-        config.routes.add(Route { host: HostPattern::Any, prefix: prefix.into(), to }).unwrap();
+        config.routes.add(Route { host: HostPattern::Any, prefix: prefix.into(), to: to.into() }).unwrap();
         config.handlers.push(handler);
     }
     let mut shard = Shard::new(Arc::new(config), 0, 1, Seed([1; 32]));

@@ -25,7 +25,7 @@ fn config(limits: Limits) -> Arc<Config> {
     ];
     let mut routes = Routes::default();
     for (to, (prefix, _)) in handlers.iter().enumerate() {
-        routes.add(Route { host: HostPattern::Any, prefix: (*prefix).into(), to }).unwrap();
+        routes.add(Route { host: HostPattern::Any, prefix: (*prefix).into(), to: to.into() }).unwrap();
     }
     let handlers = handlers.into_iter().map(|(_, handler)| handler).collect();
     Arc::new(Config { limits, routes, handlers, ..Config::default() })

@@ -140,7 +140,7 @@ fn demo() -> Config {
         ("/-/publish", Handler::Publish),
         ("/-/echo", Handler::Echo),
     ] {
-        let route = Route { host: HostPattern::Any, prefix: prefix.into(), to: config.handlers.len() };
+        let route = Route { host: HostPattern::Any, prefix: prefix.into(), to: config.handlers.len().into() };
         config.routes.add(route).expect("each prefix is there once");
         config.handlers.push(handler);
     }

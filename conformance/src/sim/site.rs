@@ -63,7 +63,7 @@ pub(crate) fn config(limits: Limits) -> Arc<Config> {
     ];
     let mut routes = Routes::default();
     for (to, (prefix, _)) in handlers.iter().enumerate() {
-        let added = routes.add(Route { host: HostPattern::Any, prefix: (*prefix).into(), to });
+        let added = routes.add(Route { host: HostPattern::Any, prefix: (*prefix).into(), to: to.into() });
         assert!(added.is_ok(), "{prefix} twice");
     }
     Arc::new(Config {
@@ -75,6 +75,7 @@ pub(crate) fn config(limits: Limits) -> Arc<Config> {
             Upstream { host: "10.1.0.9".into(), port: 81 },
         ],
         log_requests: true,
+        ..Config::default()
     })
 }
 

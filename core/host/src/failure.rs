@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// More names than these are no help in a sentence.
+const LIST: usize = 12;
+
 /// A sentence for stderr that says what to do instead. Leads to exit code 1.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Failure(String);
@@ -27,6 +30,7 @@ pub(crate) fn did_you_mean(written: &str, known: &[&str]) -> String {
     let best = known.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
     match best {
         Some(best) if similarity(best) > 0.75 => format!("; did you mean `{best}`?"),
+        Some(_) if known.len() > LIST => "; `brolly check --defaults` shows what there is".into(),
         Some(_) | None => format!("; there is {}", list(known)),
     }
 }

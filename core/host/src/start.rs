@@ -145,7 +145,7 @@ impl Server {
         };
         let mut rows = Vec::new();
         for route in self.config.routes.iter() {
-            let to = match self.config.handlers.get(route.to) {
+            let to = match self.config.handlers.get(route.to.handler) {
                 Some(Handler::Files(files)) => files.root.to_string(),
                 Some(Handler::Proxy(proxy)) => match self.config.upstreams.get(proxy.upstream) {
                     Some(Upstream { host, port }) => {

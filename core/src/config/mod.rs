@@ -1,11 +1,13 @@
 //! What a shard is told to do: plain data, built by the host from arguments or a file, checked before it gets here.
 
 mod limits;
+mod policy;
 
 pub use limits::Limits;
+pub use policy::{AccessRules, Policy};
 
 use crate::http1::StatusCode;
-use crate::route::Routes;
+use crate::route::{Networks, Routes};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -16,14 +18,35 @@ use bytes::Bytes;
 pub struct Config {
     /// Sizes, counts and deadlines.
     pub limits: Limits,
-    /// Which handler a request gets. The numbers index [`handlers`](Self::handlers).
-    pub routes: Routes<usize>,
+    /// What a request gets.
+    pub routes: Routes<Destination>,
     /// What the routes lead to.
     pub handlers: Vec<Handler>,
+    /// What has to hold before that, and what is done to the answer.
+    pub policies: Vec<Policy>,
     /// The backends that proxying handlers name by index.
     pub upstreams: Vec<Upstream>,
+    /// Peers that are believed when they say for whom they speak: in `Forwarded` and `X-Forwarded-*`, in `X-Barium`, and
+    /// in the PROXY protocol.
+    pub trusted: Networks,
     /// Whether a line for each request is wanted ([`Effect::Log`](crate::shard::Effect::Log)).
     pub log_requests: bool,
+}
+
+/// What a route leads to.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Destination {
+    /// Index into [`Config::handlers`].
+    pub handler: usize,
+    /// Index into [`Config::policies`]; `None`: the handler alone decides.
+    pub policy: Option<usize>,
+}
+
+impl From<usize> for Destination {
+    /// A handler without a policy.
+    fn from(handler: usize) -> Self {
+        Self { handler, policy: None }
+    }
 }
 
 /// What is done with a request once its route is known.

@@ -1,4 +1,10 @@
-//! Which handler a request gets: by host, then by the longest path prefix of whole segments.
+//! Which handler a request gets: by host, then by the longest path prefix of whole segments. And which networks an
+//! address belongs to.
+
+mod networks;
+
+pub use ipnet::IpNet;
+pub use networks::Networks;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

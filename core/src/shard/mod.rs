@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `input.rs` | sockets: bytes in, bytes out, ends, deadlines |
 //! | `request.rs` | a request head to its handler, simple answers |
+//! | `admit.rs` | what its route asks for before that |
 //! | `files.rs` | files: opening, sending, the cache |
 //! | `proxy.rs`, `tunnel.rs` | requests to backends, upgraded connections |
 //! | `follow.rs` | subscriptions: joining, fan-out, leaving |
@@ -22,6 +23,7 @@
 //! | `wheel.rs` | timers |
 //! | `usage.rs` | what is held at the moment |
 
+mod admit;
 mod calls;
 mod effect;
 mod files;

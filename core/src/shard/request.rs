@@ -62,9 +62,14 @@ impl Shard {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
         let rest = below(path, &route.prefix).unwrap_or_default();
-        let Some(handler) = config.handlers.get(route.to) else {
+        let Some(handler) = config.handlers.get(route.to.handler) else {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
+        if let Some(policy) = route.to.policy.and_then(|policy| config.policies.get(policy))
+            && !self.admit(now, conn, policy)
+        {
+            return;
+        }
         match handler {
             Handler::Proxy(proxy) if unusable.is_none_or(|error| error == PathError::Separator) => {
                 return self.start_proxy(now, conn, head, framing, (proxy, &route.prefix));
@@ -88,7 +93,7 @@ impl Shard {
         match handler {
             Handler::EventStream => self.start_stream(now, conn, head),
             Handler::LongPoll => self.start_poll(now, conn, head),
-            Handler::Files(_) => self.start_file(now, conn, head, route.to, rest),
+            Handler::Files(_) => self.start_file(now, conn, head, route.to.handler, rest),
             Handler::Memory(assets) => self.send_asset(now, conn, head, assets, rest),
             Handler::Echo
             | Handler::Proxy(_)

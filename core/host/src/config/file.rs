@@ -1,6 +1,7 @@
 //! The configuration file of `serve` and `check`.
 
 use super::Settings;
+use super::admission::trusted;
 use super::limits::{Written, entries};
 use super::routes::routes;
 use super::source::{Section, Source, boolean, kind, number, string};
@@ -31,9 +32,10 @@ pub fn load(path: &Path) -> Result<Settings, Failure> {
 fn read(source: Source<'_>, directory: &Path) -> Result<Settings, Failure> {
     let document = source.parse()?;
     let file = Section::new(source, &document);
-    file.only(&["limits", "listen", "log", "routes", "threads", "upstreams"], "the file")?;
+    file.only(&["limits", "listen", "log", "routes", "threads", "trusted", "upstreams"], "the file")?;
     let mut config = Config { limits: limits(&file)?, ..Config::default() };
     config.log_requests = file.get("log", boolean)?.unwrap_or(true);
+    config.trusted = trusted(&file)?;
     let names = upstreams(&file, &mut config)?;
     routes(&file, &mut config, &names, directory)?;
     let listen = match file
@@ -98,16 +100,18 @@ fn upstreams<'t>(file: &Section<'t, '_>, config: &mut Config) -> Result<BTreeMap
     Ok(names)
 }
 
+/// Reads a text for the tests of all sections; paths begin at this crate.
+#[cfg(test)]
+pub(super) fn parse(text: &str) -> Result<Settings, Failure> {
+    read(Source { name: "brolly.toml", text }, Path::new(env!("CARGO_MANIFEST_DIR")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::report::defaults;
     use brolly_core::config::{Handler, Proxy};
     use brolly_core::http1::StatusCode;
-
-    fn parse(text: &str) -> Result<Settings, Failure> {
-        read(Source { name: "brolly.toml", text }, Path::new(env!("CARGO_MANIFEST_DIR")))
-    }
 
     #[test]
     fn nothing_means_the_defaults_and_the_printed_defaults_mean_the_same() {
@@ -156,7 +160,7 @@ mod tests {
             Limits { connections: 50_000, heartbeat: std::time::Duration::from_secs(7), ..Limits::default() };
         assert_eq!(config.limits.http.head_bytes, 32 * 1024);
         assert_eq!(Limits { http: expected.http, ..config.limits.clone() }, expected);
-        let to = |host, path| config.routes.find(host, path).map(|route| &config.handlers[route.to]);
+        let to = |host, path| config.routes.find(host, path).map(|route| &config.handlers[route.to.handler]);
         let other = config.upstreams.iter().position(|upstream| upstream.port == 80).unwrap();
         let proxy = Proxy { upstream: other, replace_prefix: Some("/v2/".into()) };
         assert_eq!(to("x", "/api/users"), Some(&Handler::Proxy(proxy)));
@@ -232,7 +236,7 @@ mod tests {
             ),
             (
                 "[[routes]]\nhandler = 'echo'\nroot = '.'",
-                "3: `root` is not a key of `echo` routes; there is `handler`, `host` and `prefix`",
+                "3: `root` is not a key of `echo` routes; there is `handler`, `host`, `prefix` and `access`",
             ),
             ("[[routes]]\nhandler = 'files'", "1: `root` is missing; write root = \"./public\""),
             (

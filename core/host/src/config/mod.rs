@@ -1,7 +1,9 @@
 //! From arguments or a file to what the shards are told to do.
 
+mod admission;
 mod file;
 mod limits;
+mod policy;
 mod report;
 mod routes;
 mod source;
@@ -79,7 +81,7 @@ fn realtime(config: &mut Config) {
 
 /// Adds a route for every host, unless there is one.
 fn mount(config: &mut Config, prefix: &str, handler: Handler) -> bool {
-    let route = Route { host: HostPattern::Any, prefix: prefix.into(), to: config.handlers.len() };
+    let route = Route { host: HostPattern::Any, prefix: prefix.into(), to: config.handlers.len().into() };
     let added = config.routes.add(route).is_ok();
     if added {
         config.handlers.push(handler);
@@ -117,7 +119,7 @@ mod tests {
             dev("brolly dev src /api/=http://localhost:8111 /v2=http://localhost:8111/x/ /y=http://[::1]").unwrap();
         let config = settings.config;
         assert!(config.log_requests);
-        let to = |path| config.routes.find("any", path).map(|route| &config.handlers[route.to]);
+        let to = |path| config.routes.find("any", path).map(|route| &config.handlers[route.to.handler]);
         let proxy = |upstream, replace: Option<&str>| {
             Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into) })
         };
@@ -133,7 +135,7 @@ mod tests {
     #[test]
     fn a_backend_may_have_everything() {
         let settings = dev("brolly dev src /=http://localhost:8111").unwrap();
-        let found = settings.config.routes.find("any", "/x").map(|route| &settings.config.handlers[route.to]);
+        let found = settings.config.routes.find("any", "/x").map(|route| &settings.config.handlers[route.to.handler]);
         assert!(matches!(found, Some(Handler::Proxy(_))));
     }
 

@@ -18,6 +18,7 @@ pub fn defaults() -> String {
          listen = [\"{DEFAULT_LISTEN}\"]\n\
          # threads = 4             # default: the number of cores\n\
          log = true                # a line of JSON on standard output for each request\n\
+         trusted = []              # networks whose word is taken for the client's address: [\"10.0.0.0/8\"]\n\
          \n\
          # [upstreams.NAME]\n\
          # url = \"http://localhost:8111\"\n\
@@ -29,6 +30,7 @@ pub fn defaults() -> String {
          #                         # \"files\" with root = \"./public\" and index = \"index.html\"\n\
          #                         # \"redirect\" with location = \"/\" and status = 307, \"status\" with status = 404\n\
          #                         # \"event-stream\", \"long-poll\", \"websocket\", \"publish\", \"echo\"\n\
+         # access = {{ allow = [\"10.0.0.0/8\"], deny = [\"10.66.0.0/16\"] }}  # the longest prefix decides; others: 403\n\
          \n{}",
         limits(&Limits::default())
     )
@@ -56,7 +58,8 @@ fn routes(config: &Config) -> String {
                 HostPattern::Exact(name) => name.to_string(),
                 HostPattern::Suffix(name) => format!("*.{name}"),
             };
-            let handler = config.handlers.get(route.to).map(|handler| describe(handler, config)).unwrap_or_default();
+            let handler =
+                config.handlers.get(route.to.handler).map(|handler| describe(handler, config)).unwrap_or_default();
             [host, format!("{}/", route.prefix), handler]
         })
         .collect();

@@ -1,10 +1,10 @@
 //! The routes of the configuration file, and the handlers that they lead to.
 
-use super::DEFAULT_INDEX;
 use super::source::{Section, number, string};
+use super::{DEFAULT_INDEX, policy};
 use crate::args::check_prefix;
 use crate::failure::{Failure, did_you_mean};
-use brolly_core::config::{Config, Files, Handler, Proxy};
+use brolly_core::config::{Config, Destination, Files, Handler, Proxy};
 use brolly_core::http1::StatusCode;
 use brolly_core::route::{HostPattern, Route};
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub(super) fn routes(
             let found = HANDLERS.into_iter().find(|(name, _)| *name == written);
             found.ok_or_else(|| format!("is not \"{written}\"{}", did_you_mean(written, &names)))
         })?;
-        let known: Vec<_> = ["handler", "host", "prefix"].iter().chain(own).copied().collect();
+        let known: Vec<_> = ["handler", "host", "prefix"].iter().chain(own).copied().chain(policy::keys()).collect();
         section.only(&known, &format!("`{handler}` routes"))?;
         let host = section.get("host", |value| host(string(value)?))?.unwrap_or(HostPattern::Any);
         let prefix = section.get("prefix", |value| {
@@ -48,7 +48,11 @@ pub(super) fn routes(
             check_prefix(prefix).map(|()| prefix).map_err(|text| format!("is wrong: {text}"))
         })?;
         let prefix = prefix.unwrap_or("/");
-        let to = config.handlers.len();
+        let policy = policy::policy(&section)?.map(|policy| {
+            config.policies.push(policy);
+            config.policies.len() - 1
+        });
+        let to = Destination { handler: config.handlers.len(), policy };
         config.handlers.push(match handler {
             "echo" => Handler::Echo,
             "event-stream" => Handler::EventStream,
