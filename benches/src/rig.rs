@@ -70,7 +70,7 @@ impl Rig {
     /// A new connection, that has said nothing.
     pub fn accept(&mut self) -> ConnId {
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000));
-        let conn = self.shard.handle_accept(self.now, peer).expect("there is room");
+        let conn = self.shard.handle_accept(self.now, peer.into()).expect("there is room");
         self.flush();
         conn
     }

@@ -219,7 +219,7 @@ impl Host {
         let conn = self.conns.get(at % self.conns.len().max(1)).copied();
         match (operation % 9, conn) {
             (0, _) => {
-                self.conns.extend(self.shard.handle_accept(now, SocketAddr::from(([10, 0, 0, 1], 99))));
+                self.conns.extend(self.shard.handle_accept(now, SocketAddr::from(([10, 0, 0, 1], 99)).into()));
             }
             (1, Some(conn)) => {
                 let text = REQUESTS[usize::from(operation / 9) % REQUESTS.len()];

@@ -12,6 +12,7 @@ use brolly_core::time::Now;
 use brolly_core::ws::{self, Opcode, Role};
 use bytes::Bytes;
 use proptest::prelude::*;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Offers `input` to `receive` in pieces that end at `cuts`, with what was not used before each; collects what it says.
@@ -136,7 +137,7 @@ fn shard(input: &[u8], cuts: &[usize]) -> Vec<u8> {
     }
     let mut shard = Shard::new(Arc::new(config), 0, 1, Seed([1; 32]));
     let (now, mut sent) = (Now::default(), Vec::new());
-    let conn = shard.handle_accept(now, ([127, 0, 0, 1], 1).into()).unwrap();
+    let conn = shard.handle_accept(now, SocketAddr::from(([127, 0, 0, 1], 1)).into()).unwrap();
     let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (input.len() + 1)).chain([input.len()]).collect();
     ends.sort_unstable();
     let mut at = 0;

@@ -36,7 +36,7 @@ fn shard(limits: Limits) -> Shard {
 }
 
 fn accept(shard: &mut Shard, now: Now) -> ConnId {
-    shard.handle_accept(now, SocketAddr::from(([10, 0, 0, 1], 1024))).unwrap()
+    shard.handle_accept(now, SocketAddr::from(([10, 0, 0, 1], 1024)).into()).unwrap()
 }
 
 /// Deadlines that passed were due for ever: `handle_timeout` never came back.

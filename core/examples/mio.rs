@@ -44,7 +44,7 @@ fn serve(mut shard: Shard, mut listener: TcpListener) -> io::Result<()> {
                 continue;
             }
             while let Ok((mut stream, peer)) = listener.accept() {
-                let Some(conn) = shard.handle_accept(clock.now(), peer) else { continue };
+                let Some(conn) = shard.handle_accept(clock.now(), peer.into()) else { continue };
                 let token = Token(conn.index());
                 poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
                 sockets.insert(conn.index(), (conn, stream));

@@ -12,7 +12,7 @@
 //! [`pubsub`] keeps topics, positions and history; [`route`], [`handler`] and [`config`] say what requests are for;
 //! [`upstream`] knows backends. [`driver`] is the one event loop over two small traits, for any async runtime;
 //! [`mailbox`] carries mail between the shards of a process. Below all of them: [`time`], [`rng`], [`arena`],
-//! [`outbox`], [`text`].
+//! [`outbox`], [`text`], [`tls`].
 //!
 //! Input is always borrowed: a machine is given the bytes that were read, says how many it used, and is given the rest
 //! again with more behind it. Output is collected in an [`outbox::Outbox`]. Errors are small, `Copy`, and know their
@@ -20,10 +20,12 @@
 //!
 //! ```
 //! use brolly_core::{config::Config, rng::Seed, shard::Shard, time::Now};
+//! use core::net::SocketAddr;
 //! use std::sync::Arc;
 //!
 //! let mut shard = Shard::new(Arc::new(Config::default()), 0, 1, Seed([7; 32]));
-//! let conn = shard.handle_accept(Now::default(), ([127, 0, 0, 1], 50_000).into()).unwrap();
+//! let peer = SocketAddr::from(([127, 0, 0, 1], 50_000));
+//! let conn = shard.handle_accept(Now::default(), peer.into()).unwrap();
 //! shard.handle_read(Now::default(), conn, &mut b"GET / HTTP/1.1\r\nhost: example.org\r\n\r\n".to_vec());
 //!
 //! let mut slices: [&[u8]; 1] = [&[]];
@@ -52,5 +54,6 @@ pub mod shard;
 pub mod sse;
 pub mod text;
 pub mod time;
+pub mod tls;
 pub mod upstream;
 pub mod ws;

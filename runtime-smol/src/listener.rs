@@ -1,9 +1,11 @@
 //! Listeners by smol.
 
-use brolly_host::listen;
+use crate::stream::SmolStream;
+use brolly_host::listen::{self, Bound};
 use smol::Async;
+use socket2::Socket;
 use std::io::{ErrorKind, Result};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -11,18 +13,18 @@ use std::task::{Context, Poll, Wake, Waker};
 /// A listener that asks the system only when something happened: it is polled in every turn of the shard.
 #[derive(Debug)]
 pub(crate) struct SmolListener {
-    socket: Async<TcpListener>,
+    socket: Async<Socket>,
     bell: Arc<Bell>,
     waker: Waker,
 }
 
 impl SmolListener {
-    pub(crate) fn new(listener: TcpListener) -> Result<Self> {
+    pub(crate) fn new(bound: Bound) -> Result<Self> {
         let bell = Bell::new(Waker::noop().clone());
-        Ok(Self { socket: Async::new_nonblocking(listener)?, waker: bell.clone().into(), bell })
+        Ok(Self { socket: Async::new_nonblocking(bound.into())?, waker: bell.clone().into(), bell })
     }
 
-    pub(crate) fn poll_accept(&mut self, cx: &Context<'_>) -> Poll<Result<(Async<TcpStream>, SocketAddr)>> {
+    pub(crate) fn poll_accept(&mut self, cx: &Context<'_>) -> Poll<Result<(Option<SocketAddr>, SmolStream)>> {
         if !self.bell.task.will_wake(cx.waker()) {
             self.bell = Bell::new(cx.waker().clone());
             self.waker = self.bell.clone().into();
@@ -39,7 +41,8 @@ impl SmolListener {
                     // There may be more, or it may be tried again.
                     self.bell.has_rung.store(true, Ordering::Release);
                     return Poll::Ready(
-                        accepted.and_then(|(socket, peer)| Ok((Async::new_nonblocking(socket)?, peer))),
+                        accepted
+                            .and_then(|(socket, peer)| Ok((peer, SmolStream::new(Async::new_nonblocking(socket)?)))),
                     );
                 }
             }

@@ -3,7 +3,7 @@
 use crate::listener::SmolListener;
 use crate::stream::SmolStream;
 use brolly_core::driver::{Done, Runtime, Task, Work};
-use brolly_core::shard::{Access, FileId};
+use brolly_core::shard::{Accepted, Access, FileId};
 use brolly_core::time::{Instant, Now};
 use brolly_host::listen::Accepting;
 use brolly_host::start::Equipment;
@@ -11,7 +11,6 @@ use brolly_host::timer::{Deadline, Timer};
 use brolly_host::work::Sorted;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -48,14 +47,19 @@ impl Runtime for Smol {
         self.equipment.clock.now()
     }
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(SocketAddr, SmolStream)> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, SmolStream)> {
         let Self { accepting, rest, equipment, .. } = self;
-        accepting.poll(
+        let accepted = accepting.poll(
             cx,
             &equipment.clock,
-            |cx, listener| listener.poll_accept(cx).map_ok(|(socket, peer)| (peer, SmolStream::new(socket))),
+            |cx, listener: &mut SmolListener| listener.poll_accept(cx),
             |cx, until| rest.poll(cx, until),
-        )
+        );
+        let wants_local = equipment.wants_local_addresses;
+        accepted.map(|(listener, (peer, stream))| {
+            let local = if wants_local { stream.local() } else { None };
+            (Accepted { listener, peer, local }, stream)
+        })
     }
 
     fn stop_accepting(&mut self) {
@@ -69,8 +73,8 @@ impl Runtime for Smol {
     fn perform(&mut self, work: Work) -> Task<SmolStream> {
         match Sorted::new(work, &self.equipment.files) {
             Sorted::Blocking(job) => Box::pin(async move { smol::unblock(|| job.run()).await.take() }),
-            Sorted::Connect { conn, to } => {
-                Box::pin(async move { Done::Connected(conn, SmolStream::connect(to).await) })
+            Sorted::Connect { conn, to, .. } => {
+                Box::pin(async move { Done::Connected(conn, SmolStream::connect(&to).await) })
             }
         }
     }

@@ -1,34 +1,40 @@
 //! Sockets by smol.
 
 use brolly_core::driver::Stream;
-use brolly_core::shard::IoError;
-use brolly_host::io;
+use brolly_core::shard::{Address, IoError};
+use brolly_host::{io, listen};
 use smol::Async;
+use socket2::Socket;
 use std::io::{ErrorKind, Read, Result, Write};
 use std::mem;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 use std::task::{Context, Poll, ready};
 
 /// A connected socket.
 #[derive(Debug)]
 pub(crate) struct SmolStream {
-    socket: Async<TcpStream>,
+    socket: Async<Socket>,
     /// The last read did not fill the buffer: the next one would find nothing before the system says so.
     is_drained: bool,
 }
 
 impl SmolStream {
-    pub(crate) fn new(socket: Async<TcpStream>) -> Self {
+    pub(crate) fn new(socket: Async<Socket>) -> Self {
         Self { socket, is_drained: false }
     }
 
-    pub(crate) async fn connect(to: SocketAddr) -> core::result::Result<Self, IoError> {
+    pub(crate) async fn connect(to: &Address) -> core::result::Result<Self, IoError> {
         let connected = async {
-            let socket = Async::<TcpStream>::connect(to).await?;
-            socket.get_ref().set_nodelay(true)?;
-            Ok(Self::new(socket))
+            let socket = Async::new_nonblocking(listen::connect(to)?)?;
+            socket.writable().await?;
+            socket.get_ref().take_error()?.map_or_else(|| Ok(Self::new(socket)), Err)
         };
         connected.await.map_err(|error| io::error(&error))
+    }
+
+    /// Our end's address.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.socket.get_ref().local_addr().ok()?.as_socket()
     }
 
     fn try_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {

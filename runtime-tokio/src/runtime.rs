@@ -1,8 +1,8 @@
 //! Clocks, listeners, timers and blocking work by tokio.
 
-use crate::stream::TokioStream;
+use crate::stream::{TokioListener, TokioStream};
 use brolly_core::driver::{Done, Runtime, Task, Work};
-use brolly_core::shard::{Access, FileId, IoError};
+use brolly_core::shard::{Accepted, Access, FileId, IoError};
 use brolly_core::time::{Instant, Now};
 use brolly_host::listen::Accepting;
 use brolly_host::start::Equipment;
@@ -10,17 +10,15 @@ use brolly_host::timer::{Deadline, Timer};
 use brolly_host::work::Sorted;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::time::Sleep;
 
 /// What one shard has of tokio.
 #[derive(Debug)]
 pub(crate) struct Tokio {
-    accepting: Accepting<TcpListener>,
+    accepting: Accepting<TokioListener>,
     /// Until when accepting rests.
     rest: Deadline<TokioTimer>,
     deadline: Deadline<TokioTimer>,
@@ -33,7 +31,7 @@ impl Tokio {
     /// # Panics
     /// The system has no room for another registration.
     pub(crate) fn new(mut equipment: Equipment) -> Self {
-        let listeners = std::mem::take(&mut equipment.listeners).into_iter().map(TcpListener::from_std);
+        let listeners = std::mem::take(&mut equipment.listeners).into_iter().map(TokioListener::new);
         let listeners = listeners.collect::<io::Result<_>>();
         let deadline = || Deadline::new(TokioTimer::new(), equipment.clock.clone());
         Self {
@@ -52,14 +50,19 @@ impl Runtime for Tokio {
         self.equipment.clock.now()
     }
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(SocketAddr, TokioStream)> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, TokioStream)> {
         let Self { accepting, rest, equipment, .. } = self;
-        accepting.poll(
+        let accepted = accepting.poll(
             cx,
             &equipment.clock,
-            |cx, listener| listener.poll_accept(cx).map_ok(|(stream, peer)| (peer, TokioStream::accepted(stream))),
+            |cx, listener: &mut TokioListener| listener.poll_accept(cx),
             |cx, until| rest.poll(cx, until),
-        )
+        );
+        let wants_local = equipment.wants_local_addresses;
+        accepted.map(|(listener, (peer, stream))| {
+            let local = if wants_local { stream.local() } else { None };
+            (Accepted { listener, peer, local }, stream)
+        })
     }
 
     fn stop_accepting(&mut self) {
@@ -79,8 +82,8 @@ impl Runtime for Tokio {
                     Err(_) => Done::Completed(op, Err(IoError::Other)),
                 }
             }),
-            Sorted::Connect { conn, to } => {
-                Box::pin(async move { Done::Connected(conn, TokioStream::connect(to).await) })
+            Sorted::Connect { conn, to, .. } => {
+                Box::pin(async move { Done::Connected(conn, TokioStream::connect(&to).await) })
             }
         }
     }

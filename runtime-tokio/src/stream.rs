@@ -1,35 +1,77 @@
 //! Sockets by tokio.
 
 use brolly_core::driver::Stream;
-use brolly_core::shard::IoError;
+use brolly_core::shard::{Address, IoError};
 use brolly_host::io;
-use brolly_host::listen::IS_NODELAY_INHERITED;
+use brolly_host::listen::{Bound, IS_NODELAY_INHERITED};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum TokioListener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl TokioListener {
+    pub(crate) fn new(bound: Bound) -> std::io::Result<Self> {
+        Ok(match bound {
+            Bound::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
+            Bound::Unix(listener) => Self::Unix(UnixListener::from_std(listener)?),
+        })
+    }
+
+    /// A connection, and the address of its other end if it has one.
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<(Option<SocketAddr>, TokioStream)>> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = ready!(listener.poll_accept(cx))?;
+                if !IS_NODELAY_INHERITED {
+                    // If it fails, the connection is gone, and reading will say so.
+                    let _ = stream.set_nodelay(true);
+                }
+                Poll::Ready(Ok((Some(peer), TokioStream::Tcp(stream))))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = ready!(listener.poll_accept(cx))?;
+                Poll::Ready(Ok((None, TokioStream::Unix(stream))))
+            }
+        }
+    }
+}
 
 /// A connected socket.
 #[derive(Debug)]
-pub(crate) struct TokioStream(TcpStream);
+pub(crate) enum TokioStream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
 
 impl TokioStream {
-    pub(crate) fn accepted(stream: TcpStream) -> Self {
-        if !IS_NODELAY_INHERITED {
-            // If it fails, the connection is gone, and reading will say so.
-            let _ = stream.set_nodelay(true);
-        }
-        Self(stream)
-    }
-
-    pub(crate) async fn connect(to: SocketAddr) -> Result<Self, IoError> {
+    pub(crate) async fn connect(to: &Address) -> Result<Self, IoError> {
         let connected = async {
-            let stream = TcpStream::connect(to).await?;
-            stream.set_nodelay(true)?;
-            Ok(Self(stream))
+            match to {
+                Address::Tcp(to) => {
+                    let stream = TcpStream::connect(to).await?;
+                    stream.set_nodelay(true)?;
+                    Ok(Self::Tcp(stream))
+                }
+                Address::Unix(path) => UnixStream::connect(&**path).await.map(Self::Unix),
+            }
         };
         connected.await.map_err(|error| io::error(&error))
+    }
+
+    /// Our end's address.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
     }
 }
 
@@ -37,22 +79,40 @@ impl Stream for TokioStream {
     /// A read that does not fill the buffer ends the readiness, so that the next one does not ask the system in vain.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, IoError>> {
         let mut buffer = ReadBuf::new(buffer);
-        let result = ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer));
+        let result = match self {
+            Self::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buffer)),
+            Self::Unix(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buffer)),
+        };
         Poll::Ready(result.map(|()| buffer.filled().len()).map_err(|error| io::error(&error)))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<Result<usize, IoError>> {
-        let stream = Pin::new(&mut self.0);
-        let result = if let [slice] = slices {
-            ready!(stream.poll_write(cx, slice))
-        } else {
-            let (slices, filled) = io::gather(slices);
-            ready!(stream.poll_write_vectored(cx, &slices[..filled]))
-        };
-        Poll::Ready(result.map_err(|error| io::error(&error)))
+        match self {
+            Self::Tcp(stream) => write(stream, cx, slices),
+            Self::Unix(stream) => write(stream, cx, slices),
+        }
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
-        Pin::new(&mut self.0).poll_shutdown(cx).map_err(|error| io::error(&error))
+        let result = match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        };
+        result.map_err(|error| io::error(&error))
     }
+}
+
+fn write(
+    stream: &mut (impl AsyncWrite + Unpin),
+    cx: &mut Context<'_>,
+    slices: &[&[u8]],
+) -> Poll<Result<usize, IoError>> {
+    let stream = Pin::new(stream);
+    let result = if let [slice] = slices {
+        ready!(stream.poll_write(cx, slice))
+    } else {
+        let (slices, filled) = io::gather(slices);
+        ready!(stream.poll_write_vectored(cx, &slices[..filled]))
+    };
+    Poll::Ready(result.map_err(|error| io::error(&error)))
 }

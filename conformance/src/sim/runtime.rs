@@ -4,7 +4,7 @@ use super::knobs::{MILLISECOND, SECOND};
 use super::net::{Alarm, Canary, Net, Shared};
 use super::site;
 use brolly_core::driver::{Done, Runtime, Stream, Task, Work};
-use brolly_core::shard::{Access, Completion, FileId, IoError};
+use brolly_core::shard::{Accepted, Access, Completion, FileId, IoError};
 use brolly_core::time::{Instant, Now};
 use bytes::Bytes;
 use std::future::Future;
@@ -44,12 +44,12 @@ impl Runtime for SimRuntime {
         self.net.clocks()
     }
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(SocketAddr, SimStream)> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, SimStream)> {
         let mut listeners = self.net.listeners.borrow_mut();
         let listener = &mut listeners[self.shard];
         match listener.backlog.pop_front() {
             Some((address, link)) if !listener.is_closed => {
-                Poll::Ready((address, SimStream { net: Rc::clone(&self.net), link }))
+                Poll::Ready((address.into(), SimStream { net: Rc::clone(&self.net), link }))
             }
             _ => {
                 listener.waker = Some(cx.waker().clone());

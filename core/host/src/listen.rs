@@ -4,11 +4,15 @@ use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::io::reason;
 use crate::log::say;
+use brolly_core::shard::Address;
 use brolly_core::time::Instant;
 use rustix::io::Errno;
 use rustix::net::sockopt;
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +24,37 @@ const REST: Duration = Duration::from_millis(50);
 const SILENCE: Duration = Duration::from_secs(10);
 /// Whether accepted sockets need not be told to send without delay, because the listener was.
 pub const IS_NODELAY_INHERITED: bool = cfg!(target_os = "linux");
+
+/// A listening socket, non-blocking.
+#[derive(Debug)]
+pub enum Bound {
+    /// TCP, whose connections are told to send without delay where [`IS_NODELAY_INHERITED`].
+    Tcp(TcpListener),
+    /// A path.
+    Unix(UnixListener),
+}
+
+impl Bound {
+    /// Another handle of the same socket.
+    ///
+    /// # Errors
+    /// There is no room for another descriptor.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
+            Self::Unix(listener) => Self::Unix(listener.try_clone()?),
+        })
+    }
+}
+
+impl From<Bound> for Socket {
+    fn from(bound: Bound) -> Self {
+        match bound {
+            Bound::Tcp(listener) => listener.into(),
+            Bound::Unix(listener) => OwnedFd::from(listener).into(),
+        }
+    }
+}
 
 /// Binds `address` without blocking accepts; `instead` is what to do if that cannot be.
 ///
@@ -48,29 +83,54 @@ fn try_open(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Accepts a connection, for runtimes that do not do so themselves: non-blocking and without delay in one call.
+/// Accepts a connection, for runtimes that do not do so themselves: non-blocking and without delay in one call. `None`:
+/// the other end is a Unix socket, which has no address.
 ///
 /// # Errors
 /// There is none ([`WouldBlock`](ErrorKind::WouldBlock)), or accept(2) failed.
-pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+pub fn accept(listener: &Socket) -> io::Result<(Socket, Option<SocketAddr>)> {
     #[cfg(target_os = "linux")]
-    let (stream, peer) = {
-        use rustix::net::{SocketFlags, acceptfrom_with};
+    let (socket, peer) = {
+        use rustix::net::{AddressFamily, SocketFlags, acceptfrom_with};
         let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-        let peer = peer.and_then(|peer| peer.try_into().ok()).ok_or(ErrorKind::ConnectionAborted)?;
-        (TcpStream::from(socket), peer)
+        let peer = match peer {
+            Some(peer) if peer.address_family() == AddressFamily::UNIX => None,
+            peer => Some(peer.and_then(|peer| peer.try_into().ok()).ok_or(ErrorKind::ConnectionAborted)?),
+        };
+        (Socket::from(socket), peer)
     };
     #[cfg(not(target_os = "linux"))]
-    let (stream, peer) = {
-        let (stream, peer) = listener.accept()?;
-        stream.set_nonblocking(true)?;
-        (stream, peer)
+    let (socket, peer) = {
+        let (socket, peer) = listener.accept()?;
+        socket.set_nonblocking(true)?;
+        (socket, peer.as_socket())
     };
-    if !IS_NODELAY_INHERITED {
+    if !IS_NODELAY_INHERITED && peer.is_some() {
         // If it fails, the connection is gone, and reading will say so.
-        let _ = stream.set_nodelay(true);
+        let _ = socket.set_tcp_nodelay(true);
     }
-    Ok((stream, peer))
+    Ok((socket, peer))
+}
+
+/// Begins to connect, for runtimes that do not do so themselves: non-blocking and without delay. Once the socket is
+/// writable, its error says how it went.
+///
+/// # Errors
+/// It has failed already.
+pub fn connect(to: &Address) -> io::Result<Socket> {
+    let (socket, to) = match to {
+        Address::Tcp(to) => {
+            let socket = Socket::new(Domain::for_address(*to), Type::STREAM, None)?;
+            socket.set_tcp_nodelay(true)?;
+            (socket, SockAddr::from(*to))
+        }
+        Address::Unix(path) => (Socket::new(Domain::UNIX, Type::STREAM, None)?, SockAddr::unix(&**path)?),
+    };
+    socket.set_nonblocking(true)?;
+    match socket.connect(&to) {
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
+        Ok(()) | Err(_) => Ok(socket),
+    }
 }
 
 /// Allows as many open files as the administrator does: each connection is one.
@@ -107,14 +167,15 @@ impl<L> Accepting<L> {
         self.rest = None;
     }
 
-    /// The next connection of any listener, in turn. `accept` polls one of them; `sleep` is ready when the time has come.
+    /// The next connection of any listener, in turn, and which one that is. `accept` polls one of them; `sleep` is ready
+    /// when the time has come.
     pub fn poll<S>(
         &mut self,
         cx: &mut Context<'_>,
         clock: &Clock,
         mut accept: impl FnMut(&mut Context<'_>, &mut L) -> Poll<io::Result<S>>,
         mut sleep: impl FnMut(&mut Context<'_>, Instant) -> Poll<()>,
-    ) -> Poll<S> {
+    ) -> Poll<(u16, S)> {
         loop {
             if let Some(until) = self.rest {
                 ready!(sleep(cx, until));
@@ -125,7 +186,9 @@ impl<L> Accepting<L> {
                 self.next = (self.next + 1) % self.listeners.len();
                 match accept(cx, &mut self.listeners[self.next]) {
                     Poll::Pending => pending += 1,
-                    Poll::Ready(Ok(stream)) => return Poll::Ready(stream),
+                    Poll::Ready(Ok(stream)) => {
+                        return Poll::Ready((u16::try_from(self.next).unwrap_or_default(), stream));
+                    }
                     Poll::Ready(Err(error)) if is_of_the_peer(&error) => {}
                     Poll::Ready(Err(error)) => {
                         let now = clock.instant();
@@ -169,6 +232,7 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 mod tests {
     use super::*;
     use std::cell::RefCell;
+    use std::net::TcpStream;
     use std::task::Waker;
 
     #[test]
@@ -207,8 +271,8 @@ mod tests {
             })
         };
         let error = |errno: Errno| Poll::Ready(Err(errno.into()));
-        assert_eq!(poll(&mut |_| Poll::Ready(Ok(1)), false), Poll::Ready(1));
-        assert_eq!(poll(&mut |_| Poll::Ready(Ok(2)), false), Poll::Ready(2));
+        assert_eq!(poll(&mut |_| Poll::Ready(Ok(1)), false), Poll::Ready((1, 1)));
+        assert_eq!(poll(&mut |_| Poll::Ready(Ok(2)), false), Poll::Ready((2, 2)));
         assert_eq!(poll(&mut |_| Poll::Pending, false), Poll::Pending);
         assert_eq!(calls.take(), "bcabc");
         let mut peers = 3;
@@ -216,13 +280,13 @@ mod tests {
             peers -= 1;
             if peers > 0 { error(Errno::CONNABORTED) } else { Poll::Ready(Ok(3)) }
         };
-        assert_eq!(poll(reset, false), Poll::Ready(3));
+        assert_eq!(poll(reset, false), Poll::Ready((2, 3)));
         assert!(slept.borrow().is_empty());
         assert_eq!(poll(&mut |_| error(Errno::MFILE), false), Poll::Pending);
         calls.take();
         assert_eq!(poll(&mut |_| Poll::Ready(Ok(4)), false), Poll::Pending);
         assert_eq!(calls.take(), "", "resting");
-        assert_eq!(poll(&mut |_| Poll::Ready(Ok(4)), true), Poll::Ready(4));
+        assert_eq!(poll(&mut |_| Poll::Ready(Ok(4)), true), Poll::Ready((1, 4)));
         assert!(slept.borrow().iter().all(|until| until.duration_since(clock.instant()) <= REST));
         accepting.stop();
         let mut cx = Context::from_waker(Waker::noop());

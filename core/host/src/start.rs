@@ -7,7 +7,7 @@ use crate::config::{self, Settings, defaults};
 use crate::failure::Failure;
 use crate::files::Files;
 use crate::io::reason;
-use crate::listen;
+use crate::listen::{self, Bound};
 use crate::log::{Format, Log, say};
 use crate::url::Url;
 use brolly_core::config::{Config, Handler, Upstream};
@@ -16,7 +16,7 @@ use brolly_core::rng::Seed;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,9 @@ pub struct Seat {
 #[derive(Debug)]
 pub struct Equipment {
     /// This thread's copies of the listeners, non-blocking.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<Bound>,
+    /// Whether connections are asked for their own end's address.
+    pub wants_local_addresses: bool,
     /// The time.
     pub clock: Clock,
     /// The files that are open, for all threads.
@@ -116,7 +118,7 @@ fn print(text: &str) -> Result<(), Failure> {
 /// Sockets that are open, and what will be served there.
 struct Server {
     config: Config,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Bound>,
     /// Where it listens: with the ports that the system chose.
     addresses: Vec<SocketAddr>,
     threads: u16,
@@ -130,6 +132,7 @@ impl Server {
         let addresses =
             listeners.iter().zip(&settings.listen).map(|(listener, wanted)| listener.local_addr().unwrap_or(*wanted));
         let addresses = addresses.collect();
+        let listeners = listeners.into_iter().map(Bound::Tcp).collect();
         let cores = || thread::available_parallelism().ok().and_then(|cores| u16::try_from(cores.get()).ok());
         let threads = settings.threads.map(Into::into).or_else(cores).unwrap_or(1).min(args::MAX_THREADS);
         Ok(Self { config: settings.config, listeners, addresses, threads })
@@ -174,16 +177,17 @@ impl Server {
         };
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| Failure::new(format!("cannot get random numbers: {error}")))?;
+        let wants_local_addresses = self.config.wants_local_addresses;
         let (fleet, control) = fleet(&Arc::new(self.config), Seed(seed), self.threads);
         stop_on_signals(control).map_err(failed("handle signals"))?;
         let (log, log_thread) = Log::start(format).map_err(failed("start the log"))?;
         let (clock, files) = (Clock::start(), Files::default());
         let mut threads = Vec::new();
         for (number, parts) in fleet.into_iter().enumerate() {
-            let listeners = self.listeners.iter().map(TcpListener::try_clone).collect::<Result<_, _>>();
+            let listeners = self.listeners.iter().map(Bound::try_clone).collect::<Result<_, _>>();
             let listeners = listeners.map_err(failed("share the listening sockets"))?;
             let (clock, files, log) = (clock.clone(), files.clone(), log.clone());
-            let seat = Seat { parts, equipment: Equipment { listeners, clock, files, log } };
+            let seat = Seat { parts, equipment: Equipment { listeners, wants_local_addresses, clock, files, log } };
             let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
                 let _end = EndWithAll;
                 drive(seat);

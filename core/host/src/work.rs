@@ -2,9 +2,9 @@
 
 use crate::files::Files;
 use brolly_core::driver::{Done, Work};
-use brolly_core::shard::{Completion, ConnId, FileId, IoError, OpId};
+use brolly_core::shard::{Address, Completion, ConnId, FileId, IoError, OpId};
 use std::mem;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::sync::Arc;
 
 /// Who does it.
@@ -17,7 +17,9 @@ pub enum Sorted {
         /// What the connection will be called.
         conn: ConnId,
         /// Where to.
-        to: SocketAddr,
+        to: Address,
+        /// The TLS of the connection, by its index.
+        tls: Option<u16>,
     },
 }
 
@@ -40,7 +42,7 @@ impl Sorted {
     /// Finds out who does `work`.
     pub fn new(work: Work, files: &Files) -> Self {
         let (op, call) = match work {
-            Work::Connect { conn, to } => return Self::Connect { conn, to },
+            Work::Connect { conn, to, tls } => return Self::Connect { conn, to, tls },
             Work::OpenFile { op, root, path } => (op, Call::Open { root, path }),
             Work::ReadFile { op, file, offset, len } => (op, Call::Read { file, offset, len }),
             Work::Resolve { op, host, port } => (op, Call::Resolve { host, port }),

@@ -24,6 +24,10 @@ pub struct Config {
     pub handlers: Vec<Handler>,
     /// What has to hold before that, and what is done to the answer.
     pub policies: Vec<Policy>,
+    /// Where clients connect. A connection knows its listener by index.
+    pub listeners: Vec<Listener>,
+    /// Whether each connection is asked for its own end's address: costs a system call.
+    pub wants_local_addresses: bool,
     /// The backends that proxying handlers name by index.
     pub upstreams: Vec<Upstream>,
     /// Peers that are believed when they say for whom they speak: in `Forwarded` and `X-Forwarded-*`, in `X-Barium`, and
@@ -47,6 +51,16 @@ impl From<usize> for Destination {
     fn from(handler: usize) -> Self {
         Self { handler, policy: None }
     }
+}
+
+/// Where clients connect.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Listener {
+    /// Whether its connections are encrypted; the facts come with
+    /// [`handle_introduced`](crate::shard::Shard::handle_introduced).
+    pub is_tls: bool,
+    /// The value of `Strict-Transport-Security` in its answers (RFC 6797 §6.1).
+    pub hsts: Option<Box<str>>,
 }
 
 /// What is done with a request once its route is known.

@@ -22,8 +22,8 @@ pub struct AccessRules {
 }
 
 impl AccessRules {
-    /// Whether a client of this address may.
-    pub fn allow(&self, client: IpAddr) -> bool {
-        self.networks.find(client).copied().unwrap_or(self.others)
+    /// Whether a client of this address may. One of a Unix socket has none, and is in no network.
+    pub fn allow(&self, client: Option<IpAddr>) -> bool {
+        client.and_then(|client| self.networks.find(client).copied()).unwrap_or(self.others)
     }
 }

@@ -162,9 +162,9 @@ impl<R: Runtime> Driver<R> {
             if !self.is_listening || !self.shard.is_accepting() {
                 return false;
             }
-            let Poll::Ready((peer, stream)) = self.runtime.poll_accept(cx) else { return false };
-            if let Some(conn) = self.shard.handle_accept(self.runtime.now(), peer) {
-                self.sockets.insert(conn, stream);
+            let Poll::Ready((accepted, stream)) = self.runtime.poll_accept(cx) else { return false };
+            if let Some(conn) = self.shard.handle_accept(self.runtime.now(), accepted) {
+                self.sockets.accept(conn, stream);
                 let Self { sockets, shard, runtime, buffer, .. } = self;
                 sockets.visit(conn, shard, runtime, buffer);
             }
@@ -191,7 +191,7 @@ impl<R: Runtime> Driver<R> {
             Effect::CloseFile(file) => return self.runtime.close_file(file),
             Effect::Log(access) => return self.runtime.log(&access),
             Effect::Send { to, mail } => return self.send(to.into(), mail),
-            Effect::Connect { conn, to } => Work::Connect { conn, to },
+            Effect::Connect { conn, to, tls } => Work::Connect { conn, to, tls },
             Effect::OpenFile { op, root, path } => Work::OpenFile { op, root, path },
             Effect::ReadFile { op, file, offset, len } => Work::ReadFile { op, file, offset, len },
             Effect::Resolve { op, host, port } => Work::Resolve { op, host, port },
@@ -223,7 +223,7 @@ impl<R: Runtime> Driver<R> {
             // Nobody wants it any more.
             Done::Connected(conn, Ok(_)) if self.shard.interest(conn).close => {}
             Done::Connected(conn, Ok(stream)) => {
-                self.sockets.insert(conn, stream);
+                self.sockets.connect(conn, stream);
                 self.shard.handle_connected(now, conn);
             }
         }

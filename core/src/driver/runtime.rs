@@ -1,11 +1,10 @@
 //! What the event loop needs of an async runtime: two small traits.
 
-use crate::shard::{Access, Completion, ConnId, FileId, IoError, OpId};
+use crate::shard::{Accepted, Access, Address, Completion, ConnId, FileId, Introduction, IoError, OpId};
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::future::Future;
-use core::net::SocketAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -18,7 +17,7 @@ pub trait Runtime {
     fn now(&self) -> Now;
 
     /// The next connection of any listener. After [`stop_accepting`](Self::stop_accepting): pending for ever.
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(SocketAddr, Self::Stream)>;
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, Self::Stream)>;
 
     /// Closes the listeners.
     fn stop_accepting(&mut self);
@@ -38,6 +37,12 @@ pub trait Runtime {
 
 /// A connected socket, in both directions. Readiness is up to the implementation: the driver polls until pending.
 pub trait Stream {
+    /// What a client has to say before its first byte of HTTP: a PROXY header, a TLS handshake. Nothing else is called
+    /// before it is ready. By default there is nothing.
+    fn poll_introduction(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Introduction>, IoError>> {
+        Poll::Ready(Ok(None))
+    }
+
     /// Reads into `buffer`; 0 at the end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, IoError>>;
 
@@ -54,12 +59,14 @@ pub type Task<S> = Pin<Box<dyn Future<Output = Done<S>>>>;
 /// Work that takes time.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Work {
-    /// Open a TCP connection (with no delay), without a deadline of its own.
+    /// Open a connection (TCP with no delay), TLS handshake included, without a deadline of its own.
     Connect {
         /// What it will be called.
         conn: ConnId,
         /// Where to.
-        to: SocketAddr,
+        to: Address,
+        /// The TLS of the connection, by its index; `None`: plain.
+        tls: Option<u16>,
     },
     /// Open `path` below `root` without leaving it (symbolic links included), and read its beginning.
     OpenFile {

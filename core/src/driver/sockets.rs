@@ -28,6 +28,8 @@ struct Slot<S> {
 struct Socket<S> {
     conn: ConnId,
     stream: S,
+    /// Whether it has still to say whose it is.
+    is_new: bool,
     /// Whether trying may succeed: not since the last time it was pending.
     is_readable: bool,
     is_writable: bool,
@@ -39,13 +41,24 @@ impl<S: Stream> Sockets<S> {
         Self { slots: Vec::new(), wakeups, first }
     }
 
-    pub(super) fn insert(&mut self, conn: ConnId, stream: S) {
+    /// The socket of a client.
+    pub(super) fn accept(&mut self, conn: ConnId, stream: S) {
+        self.insert(Socket { conn, stream, is_new: true, is_readable: true, is_writable: true });
+    }
+
+    /// The socket of a backend.
+    pub(super) fn connect(&mut self, conn: ConnId, stream: S) {
+        self.insert(Socket { conn, stream, is_new: false, is_readable: true, is_writable: true });
+    }
+
+    fn insert(&mut self, socket: Socket<S>) {
+        let conn = socket.conn;
         while self.slots.len() <= conn.index() {
             let waker = self.wakeups.waker(self.first + self.slots.len());
             self.slots.push(Slot { socket: None, waker });
         }
         if let Some(slot) = self.slots.get_mut(conn.index()) {
-            slot.socket = Some(Socket { conn, stream, is_readable: true, is_writable: true });
+            slot.socket = Some(socket);
         }
     }
 
@@ -92,6 +105,19 @@ impl<S: Stream> Sockets<S> {
             }
             let mut moved = false;
             let mut result = Ok(());
+            if socket.is_new {
+                match socket.stream.poll_introduction(&mut cx) {
+                    Poll::Ready(Ok(introduction)) => {
+                        socket.is_new = false;
+                        introduction.into_iter().for_each(|it| shard.handle_introduced(conn, it));
+                    }
+                    Poll::Ready(Err(error)) => {
+                        *slot = None;
+                        return shard.handle_closed(now, conn, Some(error));
+                    }
+                    Poll::Pending => return shard.handle_visited(conn),
+                }
+            }
             if interest.write && socket.is_writable {
                 let mut slices: [&[u8]; SLICES] = [&[]; SLICES];
                 let filled = shard.outgoing(conn, &mut slices);

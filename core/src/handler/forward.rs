@@ -28,7 +28,9 @@ const PROTECTED: &[&str] = &["host", "content-type", "authorization", "cookie", 
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarded<'a> {
     /// The client's address.
-    pub peer: &'a str,
+    pub peer: Option<&'a str>,
+    /// Whether the client speaks TLS.
+    pub is_tls: bool,
     /// The backend's host.
     pub host: &'a str,
     /// The backend's port.
@@ -76,7 +78,10 @@ pub fn request(head: &RequestHead<'_>, forwarded: &Forwarded<'_>, out: &mut Head
     }
     let nominated: Vec<&[u8]> = head.fields.list("connection").collect();
     copy(&head.fields, &nominated, |name| is_one_of(name, OURS), out)?;
-    out.field("x-forwarded-for", forwarded.peer.as_bytes())?.field("x-forwarded-proto", b"http")?;
+    if let Some(peer) = forwarded.peer {
+        out.field("x-forwarded-for", peer.as_bytes())?;
+    }
+    out.field("x-forwarded-proto", if forwarded.is_tls { b"https" } else { b"http" })?;
     if !host.is_empty() {
         out.field("x-forwarded-host", host.as_bytes())?;
     }

@@ -12,7 +12,7 @@ impl Shard {
     /// Whether the handler gets the request; if not, it was answered.
     pub(super) fn admit(&mut self, now: Now, conn: ConnId, policy: &Policy) -> bool {
         let Some(slot) = self.slots.get(conn) else { return false };
-        let client = slot.peer.ip();
+        let client = slot.peer.map(|peer| peer.ip());
         if policy.access.as_ref().is_some_and(|access| !access.allow(client)) {
             self.refuse(now, conn, StatusCode::FORBIDDEN, "this is not for everybody");
             return false;

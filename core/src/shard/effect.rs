@@ -35,7 +35,10 @@ pub enum Effect {
         /// What the connection will be called.
         conn: ConnId,
         /// Where to.
-        to: SocketAddr,
+        to: Address,
+        /// The TLS of the connection, including the name to be verified: an index into what the host has been
+        /// configured with. `None`: plain.
+        tls: Option<u16>,
     },
     /// One request was answered: write it to the log.
     Log(Box<Access>),
@@ -77,6 +80,15 @@ pub enum Effect {
     },
 }
 
+/// Where a connection leads.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Address {
+    /// An IP address and a TCP port.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(Arc<str>),
+}
+
 /// The result of an [`Effect`] that names an operation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -104,6 +116,8 @@ pub enum Completion {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum IoError {
+    /// The peer's certificate is not to be trusted, or not for the name that was wanted.
+    Certificate,
     /// Nobody listens there.
     ConnectionRefused,
     /// The peer, or something between, cut the connection.
@@ -114,6 +128,8 @@ pub enum IoError {
     PermissionDenied,
     /// It took too long.
     TimedOut,
+    /// TLS could not be agreed on.
+    Tls,
     /// Anything else.
     Other,
 }
@@ -125,8 +141,8 @@ pub struct Access {
     pub at: Now,
     /// From the first byte of the request to the last byte of the answer.
     pub took: Duration,
-    /// Who asked.
-    pub peer: SocketAddr,
+    /// Who asked; `None` over a Unix socket.
+    pub peer: Option<SocketAddr>,
     /// `X-Barium`.
     pub id: Uuid,
     /// The method and the request-target, as far as they could be read.

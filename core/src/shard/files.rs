@@ -153,13 +153,11 @@ impl Shard {
                 });
                 self.finish(now, conn);
             }
-            Err(IoError::TimedOut | IoError::Other | IoError::ConnectionRefused | IoError::ConnectionReset) => {
-                self.refuse(now, conn, StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read");
-            }
             // RFC 9110 §15.5.4: what may not be read may as well not be there.
             Ok(_) | Err(IoError::NotFound | IoError::PermissionDenied) => {
                 self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
             }
+            Err(_) => self.refuse(now, conn, StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read"),
         }
     }
 

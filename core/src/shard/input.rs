@@ -232,7 +232,7 @@ impl Shard {
     }
 
     /// A client has gone in the middle of something.
-    fn abandon(&mut self, now: Now, peer: SocketAddr, mut server: Server) {
+    fn abandon(&mut self, now: Now, peer: Option<SocketAddr>, mut server: Server) {
         self.log(now, peer, &mut server);
         match server.exchange {
             Exchange::Sending(sending) => self.effects.push_back(super::Effect::CloseFile(sending.file)),

@@ -9,6 +9,7 @@
 //!
 //! | file | part |
 //! |---|---|
+//! | `accept.rs` | new connections |
 //! | `input.rs` | sockets: bytes in, bytes out, ends, deadlines |
 //! | `request.rs` | a request head to its handler, simple answers |
 //! | `admit.rs` | what its route asks for before that |
@@ -23,6 +24,7 @@
 //! | `wheel.rs` | timers |
 //! | `usage.rs` | what is held at the moment |
 
+mod accept;
 mod admit;
 mod calls;
 mod effect;
@@ -41,14 +43,15 @@ mod tunnel;
 mod usage;
 pub mod wheel;
 
-pub use effect::{Access, Completion, ConnId, Effect, FileId, IoError, OpId};
+pub use accept::{Accepted, Introduction};
+pub use effect::{Access, Address, Completion, ConnId, Effect, FileId, IoError, OpId};
 pub use mail::{Busy, Mail, Receipt};
 pub use slot::Slot;
 pub use usage::Usage;
 
 use crate::arena::Arena;
 use crate::config::Config;
-use crate::conn::{Interest, ServerConn, Timeouts};
+use crate::conn::{Interest, Timeouts};
 use crate::http1::Limits;
 use crate::outbox::Storages;
 use crate::pubsub::{Epoch, Home, Subscribers};
@@ -61,7 +64,6 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
-use core::net::SocketAddr;
 use wheel::Wheel;
 
 /// How many subscribers are looked at before the sockets get their turn, and how much storage for send queues is kept.
@@ -171,17 +173,6 @@ impl Shard {
             has_said_drained: false,
             config,
         }
-    }
-
-    /// A client connected; its bytes come with [`handle_read`](Self::handle_read). `None`: no room, drop the socket.
-    pub fn handle_accept(&mut self, now: Now, peer: SocketAddr) -> Option<ConnId> {
-        if !self.is_accepting() {
-            return None;
-        }
-        let conn = ServerConn::new(now, self.http, &self.timeouts);
-        let id = self.slots.insert(Slot::new(slot::Role::Server(slot::Server::new(conn)), peer));
-        self.settle(now, id);
-        Some(id)
     }
 
     /// What to do with a connection's socket. [`close`](Interest::close) for an unknown one.

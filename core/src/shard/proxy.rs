@@ -1,7 +1,7 @@
 //! Requests to backends, and their answers.
 
 use super::slot::{Client, Exchange, Role, Slot};
-use super::{Completion, ConnId, Effect, HIGH_WATER, IoError, LOW_WATER, Operation, Shard};
+use super::{Address, Completion, ConnId, Effect, HIGH_WATER, IoError, LOW_WATER, Operation, Shard};
 use crate::config::Proxy;
 use crate::conn::{ClientConn, ClientEvent, Content};
 use crate::handler::forward::{self, Forwarded};
@@ -34,7 +34,8 @@ impl Shard {
         else {
             return;
         };
-        let peer = slot.peer.ip().to_canonical().to_string();
+        let peer = slot.peer.map(|peer| peer.ip().to_canonical().to_string());
+        let is_tls = slot.tls().is_some();
         let Role::Server(server) = &slot.role else { return };
         let id = server.id.hyphenated().to_string();
         let Some(client_id) = self.take_client(now, proxy.upstream) else {
@@ -44,7 +45,8 @@ impl Shard {
         let Self { slots, timeouts, .. } = self;
         let Some(Slot { role: Role::Client(client), .. }) = slots.get_mut(client_id) else { return };
         let is_reused = client.conn.is_connected();
-        let forwarded = Forwarded { peer: &peer, host: &upstream.host, port: upstream.port, id: &id };
+        let (peer, host) = (peer.as_deref(), &upstream.host);
+        let forwarded = Forwarded { peer, is_tls, host, port: upstream.port, id: &id };
         let sent = client.conn.request(head.method, &target, framing, |out| forward::request(head, &forwarded, out));
         if sent.is_err() {
             // Only a field that we would not have accepted can do that.
@@ -94,8 +96,7 @@ impl Shard {
             wants_upgrade: false,
             is_head: false,
         };
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let conn = self.slots.insert(Slot::new(Role::Client(Box::new(client)), nowhere));
+        let conn = self.slots.insert(Slot::new(Role::Client(Box::new(client)), None));
         self.connect(now, conn, upstream);
         Some(conn)
     }
@@ -104,10 +105,10 @@ impl Shard {
         let config = Arc::clone(&self.config);
         let (Some(to), Some(pool)) = (config.upstreams.get(upstream), self.pools.get_mut(upstream)) else { return };
         if let Ok(ip) = to.host.parse::<IpAddr>() {
-            return self.effects.push_back(Effect::Connect { conn, to: SocketAddr::new(ip, to.port) });
+            return self.effects.push_back(connect(conn, SocketAddr::new(ip, to.port)));
         }
         if let Some(address) = pool.address(now.instant) {
-            return self.effects.push_back(Effect::Connect { conn, to: address });
+            return self.effects.push_back(connect(conn, address));
         }
         if pool.wait(conn) {
             let op = self.next_op(Operation::Resolve(upstream));
@@ -124,7 +125,7 @@ impl Shard {
         let Some(pool) = self.pools.get_mut(upstream) else { return };
         for (conn, address) in pool.resolved(addresses, until) {
             match address {
-                Some(to) => self.effects.push_back(Effect::Connect { conn, to }),
+                Some(to) => self.effects.push_back(connect(conn, to)),
                 None => self.handle_closed(now, conn, Some(IoError::NotFound)),
             }
         }
@@ -404,3 +405,7 @@ impl Shard {
 }
 
 const _: () = assert!(LOW_WATER < HIGH_WATER);
+
+fn connect(conn: ConnId, to: SocketAddr) -> Effect {
+    Effect::Connect { conn, to: Address::Tcp(to), tls: None }
+}

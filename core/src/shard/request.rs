@@ -251,7 +251,7 @@ impl Shard {
     }
 
     /// Logs a request that was cut off.
-    pub(super) fn log(&mut self, now: Now, peer: SocketAddr, server: &mut Server) {
+    pub(super) fn log(&mut self, now: Now, peer: Option<SocketAddr>, server: &mut Server) {
         if let Some(line) = server.line.take() {
             self.effects.push_back(access(now, server.id, peer, *line));
         }
@@ -265,7 +265,7 @@ impl Shard {
     }
 }
 
-fn access(now: Now, id: Uuid, peer: SocketAddr, line: Line) -> Effect {
+fn access(now: Now, id: Uuid, peer: Option<SocketAddr>, line: Line) -> Effect {
     let Line { request, began, status, bytes } = line;
     let took = now.instant.duration_since(began);
     Effect::Log(Box::new(Access { at: now, took, peer, id, request, status, bytes }))

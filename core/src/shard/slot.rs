@@ -8,7 +8,9 @@ use crate::conn::{ClientConn, Interest, ServerConn, TunnelConn};
 use crate::outbox::Outbox;
 use crate::pubsub::Topic;
 use crate::time::Instant;
+use crate::tls::TlsFacts;
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::net::SocketAddr;
@@ -24,7 +26,19 @@ pub struct Slot {
     pub(super) armed: Option<Instant>,
     /// Whether the host is told to look at it already.
     pub(super) is_changed: bool,
-    pub(super) peer: SocketAddr,
+    /// Who is at the other end; `None` over a Unix socket.
+    pub(super) peer: Option<SocketAddr>,
+    /// Where it came in: an index into the listeners of the configuration.
+    pub(super) listener: u16,
+    pub(super) about: Option<Box<About>>,
+}
+
+/// What few connections have, or few routes ask for.
+#[derive(Debug)]
+pub(super) struct About {
+    /// Our end, or the one that a PROXY header has named.
+    pub(super) local: Option<SocketAddr>,
+    pub(super) tls: Option<Arc<TlsFacts>>,
 }
 
 /// What kind of connection it is.
@@ -127,8 +141,13 @@ pub(super) struct Tunnel {
 }
 
 impl Slot {
-    pub(super) fn new(role: Role, peer: SocketAddr) -> Self {
-        Self { role, leftover: Vec::new(), armed: None, is_changed: false, peer }
+    pub(super) fn new(role: Role, peer: Option<SocketAddr>) -> Self {
+        Self { role, leftover: Vec::new(), armed: None, is_changed: false, peer, listener: 0, about: None }
+    }
+
+    /// What the TLS handshake of a client has shown; `None` for a plain connection.
+    pub(super) fn tls(&self) -> Option<&TlsFacts> {
+        self.about.as_ref()?.tls.as_deref()
     }
 
     /// Whether there are bytes to be offered again, or the end of them is to be told once more.

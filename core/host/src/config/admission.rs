@@ -101,7 +101,8 @@ mod tests {
         let config = settings.unwrap().config;
         let ip = |text: &str| text.parse().unwrap();
         assert!(config.trusted.contains(ip("::1")) && config.trusted.contains(ip("127.9.9.9")));
-        let allowed = |policy: usize, client: &str| config.policies[policy].access.as_ref().unwrap().allow(ip(client));
+        let allowed =
+            |policy: usize, client: &str| config.policies[policy].access.as_ref().unwrap().allow(Some(ip(client)));
         assert!(allowed(0, "10.1.1.1") && allowed(0, "fd00::1"));
         assert!(!allowed(0, "10.66.1.1") && !allowed(0, "192.0.2.1") && !allowed(0, "::1"));
         assert!(allowed(1, "192.0.2.1") && !allowed(1, "10.66.1.1"));

@@ -8,7 +8,7 @@ use super::source::{Section, Source, boolean, kind, number, string};
 use crate::args::{DEFAULT_LISTEN, MAX_THREADS, parse_listen};
 use crate::failure::Failure;
 use crate::url::Url;
-use brolly_core::config::{Config, Limits, Upstream};
+use brolly_core::config::{Config, Limits, Listener, Upstream};
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::path::Path;
@@ -49,9 +49,10 @@ fn read(source: Source<'_>, directory: &Path) -> Result<Settings, Failure> {
                     parse_listen(string(value)?).map_err(|text| format!("is wrong: {text}"))
                 })
             };
-            list.iter().map(address).collect::<Result<_, _>>()?
+            list.iter().map(address).collect::<Result<Vec<_>, _>>()?
         }
     };
+    config.listeners = vec![Listener::default(); listen.len()];
     let threads = file.get("threads", |value| {
         let threads = number(value)?;
         let threads = u16::try_from(threads).ok().filter(|threads| *threads <= MAX_THREADS).and_then(NonZeroU16::new);

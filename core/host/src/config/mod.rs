@@ -14,7 +14,7 @@ pub(crate) use units::rough_size;
 use crate::args::{Dev, Open};
 use crate::assets;
 use crate::failure::Failure;
-use brolly_core::config::{Config, Files, Handler, Proxy, Upstream};
+use brolly_core::config::{Config, Files, Handler, Listener, Proxy, Upstream};
 use brolly_core::route::{HostPattern, Route};
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -40,7 +40,7 @@ pub struct Settings {
 impl Settings {
     /// `demo`: the chat room under `/`, and the realtime endpoints.
     pub fn demo(open: &Open) -> Self {
-        let mut config = Config::default();
+        let mut config = Config { listeners: vec![Listener::default()], ..Config::default() };
         mount(&mut config, "/", Handler::Memory(assets::demo()));
         realtime(&mut config);
         Self { config, listen: vec![open.listen], threads: open.threads }
@@ -51,7 +51,7 @@ impl Settings {
     /// # Errors
     /// The directory is missing, or a prefix is there twice.
     pub fn dev(dev: &Dev) -> Result<Self, Failure> {
-        let mut config = Config { log_requests: true, ..Config::default() };
+        let mut config = Config { listeners: vec![Listener::default()], log_requests: true, ..Config::default() };
         let root = directory(&dev.dir).map_err(|text| Failure::new(format!("cannot serve this directory: {text}")))?;
         realtime(&mut config);
         for one in &dev.mounts {
