@@ -5,7 +5,7 @@
 //!
 //! | level | modules | what goes in | what comes out |
 //! |---|---|---|---|
-//! | codecs | [`http1`], [`sse`], [`ws`] | bytes | messages that borrow from them; and back |
+//! | codecs | [`http1`], [`sse`], [`ws`], [`proxy_protocol`] | bytes | messages that borrow from them; and back |
 //! | one connection | [`conn`] | bytes, deadlines, answers | events, bytes to write, what to do with the socket |
 //! | everything of one thread | [`shard`] | what happened to sockets, files, names | what to do with them |
 //!
@@ -47,6 +47,7 @@ pub mod handler;
 pub mod http1;
 pub mod mailbox;
 pub mod outbox;
+pub mod proxy_protocol;
 pub mod pubsub;
 pub mod rng;
 pub mod route;

@@ -3,6 +3,7 @@
 use super::slot::{About, Role, Server, Slot};
 use super::{ConnId, Shard};
 use crate::conn::ServerConn;
+use crate::proxy_protocol::Endpoints;
 use crate::time::Now;
 use crate::tls::TlsFacts;
 use alloc::boxed::Box;
@@ -30,8 +31,8 @@ impl From<SocketAddr> for Accepted {
 /// What comes before the first byte of HTTP, where the listener asks for it.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Introduction {
-    /// Whose connection it is according to a PROXY header: the client's address, and the one it connected to.
-    pub proxied: Option<(SocketAddr, SocketAddr)>,
+    /// Whose connection it is according to a PROXY header.
+    pub proxied: Option<Endpoints>,
     /// What the TLS handshake has shown.
     pub tls: Option<Arc<TlsFacts>>,
 }
@@ -56,8 +57,8 @@ impl Shard {
         let Some(slot) = self.slots.get_mut(conn) else { return };
         let Introduction { proxied, tls } = introduction;
         let mut local = slot.about.as_ref().and_then(|about| about.local);
-        if let Some((peer, destination)) = proxied {
-            (slot.peer, local) = (Some(peer), Some(destination));
+        if let Some(Endpoints { source, destination }) = proxied {
+            (slot.peer, local) = (Some(source), Some(destination));
         }
         slot.about = (local.is_some() || tls.is_some()).then(|| Box::new(About { local, tls }));
     }
