@@ -114,6 +114,8 @@ fn line(access: &Access, format: Format, out: &mut String) {
 struct Record<'a> {
     time: &'a str,
     peer: &'a str,
+    /// Whom the peer speaks for, or the peer itself.
+    client: Option<&'a str>,
     request: &'a str,
     status: u16,
     bytes: u64,
@@ -122,9 +124,11 @@ struct Record<'a> {
 }
 
 fn json_line(access: &Access, out: &mut String) {
+    let client = access.client.map(|client| client.to_string());
     let record = Record {
         time: &date_and_time(access.at.unix),
         peer: &access.peer.map_or("unix".into(), |peer| peer.to_string()),
+        client: client.as_deref(),
         request: &access.request,
         status: access.status,
         bytes: access.bytes,
@@ -171,6 +175,7 @@ mod tests {
             at: Now { unix: UnixTime::from_millis(1_795_306_062_123), ..Now::default() },
             took: Duration::from_micros(1_234),
             peer: "127.0.0.1:5000".parse().ok(),
+            client: "127.0.0.1".parse().ok(),
             id: Rng::new(Seed([0; 32]), 0).next_uuid(),
             request: request.into(),
             status,
@@ -195,7 +200,7 @@ mod tests {
         assert_eq!(
             written(&one, Format::Json),
             format!(
-                "{{\"time\":\"2026-11-22T00:07:42.123Z\",\"peer\":\"127.0.0.1:5000\",\"request\":\"GET /a\\u001b[2J\\n\u{85}é\",\
+                "{{\"time\":\"2026-11-22T00:07:42.123Z\",\"peer\":\"127.0.0.1:5000\",\"client\":\"127.0.0.1\",\"request\":\"GET /a\\u001b[2J\\n\u{85}é\",\
                  \"status\":200,\"bytes\":1536,\"microseconds\":1234,\"id\":\"{id}\"}}\n"
             )
         );

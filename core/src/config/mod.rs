@@ -7,11 +7,12 @@ pub use limits::Limits;
 pub use policy::{AccessRules, Policy};
 
 use crate::http1::StatusCode;
-use crate::route::{Networks, Routes};
+use crate::route::{Forwarding, Networks, Routes};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::net::SocketAddr;
 
 /// Everything that the shards of one process share. Immutable; a reload is a new one.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -33,8 +34,22 @@ pub struct Config {
     /// Peers that are believed when they say for whom they speak: in `Forwarded` and `X-Forwarded-*`, in `X-Barium`, and
     /// in the PROXY protocol.
     pub trusted: Networks,
+    /// Whether peers on Unix sockets are.
+    pub trusts_unix: bool,
+    /// In which fields they say it, and we to backends.
+    pub forwarding: Forwarding,
     /// Whether a line for each request is wanted ([`Effect::Log`](crate::shard::Effect::Log)).
     pub log_requests: bool,
+}
+
+impl Config {
+    /// Whether a peer (`None`: on a Unix socket) is believed.
+    pub fn believes(&self, peer: Option<SocketAddr>) -> bool {
+        match peer {
+            Some(peer) => !self.trusted.is_empty() && self.trusted.contains(peer.ip()),
+            None => self.trusts_unix,
+        }
+    }
 }
 
 /// What a route leads to.

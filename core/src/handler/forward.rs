@@ -1,6 +1,7 @@
 //! What a gateway changes in heads that it passes on (RFC 9110 §7.6).
 
-use crate::http1::{EncodeError, Fields, Framing, HeadWriter, RequestHead, ResponseHead, Target};
+use super::origin::Origin;
+use crate::http1::{EncodeError, FieldLines, Fields, Framing, HeadWriter, RequestHead, ResponseHead, Target, Version};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
@@ -18,26 +19,9 @@ const HOP_BY_HOP: &[&str] = &[
     "proxy-authorization",
     "proxy-authentication-info",
 ];
-/// Fields that we write ourselves.
-const OURS: &[&str] =
-    &["host", "expect", "x-barium", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "via"];
+const TE_TRAILERS: FieldLines = FieldLines::new("connection: te\r\nte: trailers\r\n");
 /// Fields that `Connection` must not take away: the next hop would read another message (RFC 9110 §7.6.1).
-const PROTECTED: &[&str] = &["host", "content-type", "authorization", "cookie", "x-barium"];
-
-/// What the backend learns about where a request came from.
-#[derive(Clone, Copy, Debug)]
-pub struct Forwarded<'a> {
-    /// The client's address.
-    pub peer: Option<&'a str>,
-    /// Whether the client speaks TLS.
-    pub is_tls: bool,
-    /// The backend's host.
-    pub host: &'a str,
-    /// The backend's port.
-    pub port: u16,
-    /// `X-Barium`.
-    pub id: &'a str,
-}
+const PROTECTED: &[&str] = &["host", "content-type", "content-encoding", "authorization", "cookie"];
 
 /// The target in origin form, with the route's prefix replaced.
 pub fn target<'t>(target: &Target<'t>, prefix: &str, replacement: Option<&str>) -> Cow<'t, str> {
@@ -66,26 +50,29 @@ fn cut<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
     Some(rest)
 }
 
-/// The fields of a request on its way to the backend.
+/// The fields of a request on its way to the backend. `authority` is its own, for clients that named none.
 ///
 /// # Errors
 /// A field that cannot be written.
-pub fn request(head: &RequestHead<'_>, forwarded: &Forwarded<'_>, out: &mut HeadWriter<'_>) -> Result<(), EncodeError> {
-    let host = head.host().map_or("", |authority| authority.as_str());
-    out.field("host", if host.is_empty() { forwarded.host.as_bytes() } else { host.as_bytes() })?;
-    if let Some(upgrade) = head.upgrade() {
-        out.field("connection", b"upgrade")?.field("upgrade", upgrade.as_bytes())?;
+pub fn request(
+    head: &RequestHead<'_>,
+    origin: &Origin<'_>,
+    authority: &str,
+    out: &mut HeadWriter<'_>,
+) -> Result<(), EncodeError> {
+    let host = head.host().map(|host| host.as_str()).filter(|host| !host.is_empty());
+    out.field("host", host.unwrap_or(authority).as_bytes())?;
+    match head.upgrade() {
+        Some(upgrade) => _ = out.field("connection", b"upgrade")?.field("upgrade", upgrade.as_bytes())?,
+        // RFC 9110 §10.1.4: we can pass trailers on if the client takes them.
+        None if head.fields.has_token("te", "trailers") => _ = out.lines(TE_TRAILERS),
+        None => {}
     }
     let nominated: Vec<&[u8]> = head.fields.list("connection").collect();
-    copy(&head.fields, &nominated, |name| is_one_of(name, OURS), out)?;
-    if let Some(peer) = forwarded.peer {
-        out.field("x-forwarded-for", peer.as_bytes())?;
-    }
-    out.field("x-forwarded-proto", if forwarded.is_tls { b"https" } else { b"http" })?;
-    if !host.is_empty() {
-        out.field("x-forwarded-host", host.as_bytes())?;
-    }
-    out.field("via", b"1.1 brolly")?.field("x-barium", forwarded.id.as_bytes())?;
+    copy(&head.fields, &nominated, |name| name.eq_ignore_ascii_case("expect") || origin.replaces(name), out)?;
+    origin.write(head, out)?;
+    // RFC 9110 §7.6.3, behind what earlier hops have written.
+    out.field("via", if head.version == Version::Http10 { b"1.0 brolly" } else { b"1.1 brolly" })?;
     Ok(())
 }
 

@@ -4,3 +4,4 @@ pub mod call;
 pub mod files;
 pub mod follow;
 pub mod forward;
+pub mod origin;

@@ -1,8 +1,10 @@
-//! Which handler a request gets: by host, then by the longest path prefix of whole segments. And which networks an
-//! address belongs to.
+//! Where a request goes: by host, then by the longest path prefix of whole segments. And where it comes from.
 
+mod client;
+mod forwarded;
 mod networks;
 
+pub use client::{Client, Forwarding, Hop, Malformed};
 pub use ipnet::IpNet;
 pub use networks::Networks;
 

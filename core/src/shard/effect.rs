@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use uuid::Uuid;
 
@@ -141,8 +141,10 @@ pub struct Access {
     pub at: Now,
     /// From the first byte of the request to the last byte of the answer.
     pub took: Duration,
-    /// Who asked; `None` over a Unix socket.
+    /// Who has sent it; `None` over a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// Who it is from: the peer, or whom it speaks for if it is believed; `None` if that is not known.
+    pub client: Option<IpAddr>,
     /// `X-Barium`.
     pub id: Uuid,
     /// The method and the request-target, as far as they could be read.

@@ -4,7 +4,7 @@ use super::slot::{Client, Exchange, Role, Slot};
 use super::{Address, Completion, ConnId, Effect, HIGH_WATER, IoError, LOW_WATER, Operation, Shard};
 use crate::config::Proxy;
 use crate::conn::{ClientConn, ClientEvent, Content};
-use crate::handler::forward::{self, Forwarded};
+use crate::handler::forward;
 use crate::http1::{self, Fields, Framing, Method, RequestHead, ResponseHead, StatusCode};
 use crate::time::Now;
 use alloc::boxed::Box;
@@ -30,14 +30,11 @@ impl Shard {
             return self.refuse(now, conn, StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served");
         }
         let target = forward::target(&head.target, prefix, proxy.replace_prefix.as_deref());
-        let (Some(upstream), Some(slot)) = (self.config.upstreams.get(proxy.upstream).cloned(), self.slots.get(conn))
+        let (Some(upstream), Some(origin)) =
+            (self.config.upstreams.get(proxy.upstream).cloned(), self.origin(conn, head))
         else {
             return;
         };
-        let peer = slot.peer.map(|peer| peer.ip().to_canonical().to_string());
-        let is_tls = slot.tls().is_some();
-        let Role::Server(server) = &slot.role else { return };
-        let id = server.id.hyphenated().to_string();
         let Some(client_id) = self.take_client(now, proxy.upstream) else {
             return self.refuse(now, conn, StatusCode::SERVICE_UNAVAILABLE, "the backend has no free connection");
         };
@@ -45,9 +42,9 @@ impl Shard {
         let Self { slots, timeouts, .. } = self;
         let Some(Slot { role: Role::Client(client), .. }) = slots.get_mut(client_id) else { return };
         let is_reused = client.conn.is_connected();
-        let (peer, host) = (peer.as_deref(), &upstream.host);
-        let forwarded = Forwarded { peer, is_tls, host, port: upstream.port, id: &id };
-        let sent = client.conn.request(head.method, &target, framing, |out| forward::request(head, &forwarded, out));
+        let sent = client
+            .conn
+            .request(head.method, &target, framing, |out| forward::request(head, &origin, &upstream.host, out));
         if sent.is_err() {
             // Only a field that we would not have accepted can do that.
             client.conn.abort();

@@ -1,11 +1,11 @@
 //! A request head to its handler, and the answers that need nothing else.
 
 use super::slot::{Exchange, Line, Role, Server};
-use super::{Access, ConnId, Effect, Shard};
+use super::{Access, ConnId, Effect, Shard, admit};
 use crate::config::Handler;
 use crate::conn::{Content, ServerConn, ServerEvent};
 use crate::http1::{self, FieldLines, Framing, HeadWriter, Method, PathError, RequestHead, StatusCode};
-use crate::route::below;
+use crate::route::{Malformed, below};
 use crate::text::date;
 use crate::time::Now;
 use alloc::boxed::Box;
@@ -36,13 +36,23 @@ impl Shard {
     }
 
     fn handle_request(&mut self, now: Now, conn: ConnId, head: &RequestHead<'_>, framing: Framing) {
-        let id = self.rng.next_uuid();
         let config = Arc::clone(&self.config);
-        let Some(server) = self.server(conn) else { return };
-        server.id = id;
+        let Self { slots, rng, .. } = self;
+        let Some(slot) = slots.get_mut(conn) else { return };
+        let said = config.believes(slot.peer).then(|| admit::client(&config, slot, head));
+        let (peer, Role::Server(server)) = (slot.peer, &mut slot.role) else { return };
+        // The id of a believed peer is kept: the request can be followed through it too.
+        server.id = said.as_ref().and_then(|_| admit::given_id(head)).unwrap_or_else(|| rng.next_uuid());
         if config.log_requests {
             let request = format!("{} {}", head.method.as_str(), Shown(head)).into();
-            server.line = Some(Box::new(Line { request, began: now.instant, status: 0, bytes: 0 }));
+            let client = match &said {
+                Some(said) => said.as_ref().ok().and_then(|client| client.address),
+                None => peer.map(|peer| peer.ip().to_canonical()),
+            };
+            server.line = Some(Box::new(Line { request, began: now.instant, status: 0, bytes: 0, client }));
+        }
+        if let Some(Err(Malformed)) = said {
+            return self.refuse(now, conn, StatusCode::BAD_REQUEST, "the Forwarded field cannot be read");
         }
         let mut path = core::mem::take(&mut self.path);
         self.dispatch(now, conn, head, framing, &mut path);
@@ -66,7 +76,7 @@ impl Shard {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
         if let Some(policy) = route.to.policy.and_then(|policy| config.policies.get(policy))
-            && !self.admit(now, conn, policy)
+            && !self.admit(now, conn, head, policy)
         {
             return;
         }
@@ -153,7 +163,8 @@ impl Shard {
         // The head itself, or what follows a head that has its id and its line already.
         if matches!(server.exchange, Exchange::Idle) {
             server.id = id;
-            let line = || Box::new(Line { request: "-".into(), began: now.instant, status: 0, bytes: 0 });
+            let (request, began) = ("-".into(), now.instant);
+            let line = || Box::new(Line { request, began, status: 0, bytes: 0, client: None });
             server.line = is_logged.then(line);
         }
         self.refuse(now, conn, status, reason);
@@ -266,9 +277,9 @@ impl Shard {
 }
 
 fn access(now: Now, id: Uuid, peer: Option<SocketAddr>, line: Line) -> Effect {
-    let Line { request, began, status, bytes } = line;
+    let Line { request, began, status, bytes, client } = line;
     let took = now.instant.duration_since(began);
-    Effect::Log(Box::new(Access { at: now, took, peer, id, request, status, bytes }))
+    Effect::Log(Box::new(Access { at: now, took, peer, client, id, request, status, bytes }))
 }
 
 /// A request-target as it stood in the request.

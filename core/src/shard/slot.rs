@@ -13,7 +13,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use uuid::Uuid;
 
 /// One connection.
@@ -68,6 +68,7 @@ pub(super) struct Line {
     pub(super) began: Instant,
     pub(super) status: u16,
     pub(super) bytes: u64,
+    pub(super) client: Option<IpAddr>,
 }
 
 /// What is being done about the request at hand.

@@ -1,10 +1,17 @@
 //! Who may: networks.
 
 use super::source::{Section, string};
-use crate::failure::Failure;
-use brolly_core::config::{AccessRules, Policy};
-use brolly_core::route::{IpNet, Networks};
+use crate::failure::{Failure, did_you_mean};
+use brolly_core::config::{AccessRules, Config, Policy};
+use brolly_core::route::{Forwarding, IpNet};
 use std::net::IpAddr;
+
+const FORWARDING: [(&str, Forwarding); 4] = [
+    ("x-forwarded", Forwarding::XForwarded),
+    ("forwarded", Forwarding::Standard),
+    ("both", Forwarding::Both),
+    ("off", Forwarding::Off),
+];
 
 /// The keys of routes that are read here.
 pub(super) const KEYS: &[&str] = &["access"];
@@ -16,13 +23,25 @@ pub(super) fn read(route: &Section<'_, '_>, policy: &mut Policy) -> Result<(), F
 }
 
 /// Whose word is taken for the client's address.
-pub(super) fn trusted(file: &Section<'_, '_>) -> Result<Networks, Failure> {
-    let mut networks = Networks::default();
-    each_network(file, "trusted", |network| {
-        networks.insert(network, ());
+pub(super) fn trust(file: &Section<'_, '_>, config: &mut Config) -> Result<(), Failure> {
+    each(file, "trusted", |text| {
+        if text == "unix" {
+            config.trusts_unix = true;
+        } else {
+            config.trusted.insert(network(text)?, ());
+        }
         Ok(())
     })?;
-    Ok(networks)
+    let forwarding = file.get("forwarded", |value| {
+        let written = string(value)?;
+        let found = FORWARDING.into_iter().find(|(name, _)| *name == written);
+        let names = FORWARDING.map(|(name, _)| name);
+        found
+            .map(|(_, forwarding)| forwarding)
+            .ok_or_else(|| format!("is not \"{written}\"{}", did_you_mean(written, &names)))
+    })?;
+    config.forwarding = forwarding.unwrap_or_default();
+    Ok(())
 }
 
 fn access(route: &Section<'_, '_>) -> Result<Option<AccessRules>, Failure> {
@@ -32,8 +51,8 @@ fn access(route: &Section<'_, '_>) -> Result<Option<AccessRules>, Failure> {
     section.only(&["allow", "deny"], "`access`")?;
     let mut rules = AccessRules::default();
     for (key, verdict) in [("allow", true), ("deny", false)] {
-        each_network(&section, key, |network| match rules.networks.insert(network, verdict) {
-            Some(before) if before != verdict => Err(format!("has {network}, which `allow` has too; remove one")),
+        each(&section, key, |text| match rules.networks.insert(network(text)?, verdict) {
+            Some(before) if before != verdict => Err(format!("`{text}` is in `allow` too; remove one")),
             _ => Ok(()),
         })?;
     }
@@ -46,19 +65,13 @@ fn access(route: &Section<'_, '_>) -> Result<Option<AccessRules>, Failure> {
     }
 }
 
-/// Hands over each network of the list called `key`. Errors are the rest of a sentence that begins with the key.
-fn each_network(
-    section: &Section<'_, '_>,
-    key: &str,
-    mut insert: impl FnMut(IpNet) -> Result<(), String>,
-) -> Result<(), Failure> {
+/// Hands over each string of the list called `key`. The error of `take` says what is wrong with it.
+fn each(section: &Section<'_, '_>, key: &str, mut take: impl FnMut(&str) -> Result<(), String>) -> Result<(), Failure> {
     let example = "must be a list of networks such as [\"10.0.0.0/8\", \"::1\"]";
     let list = section.get(key, |value| value.as_array().ok_or_else(|| example.to_owned()))?;
-    for value in list.into_iter().flatten() {
-        section
-            .read(key, value, |value| insert(network(string(value)?).map_err(|text| format!("is wrong: {text}"))?))?;
-    }
-    Ok(())
+    list.into_iter().flatten().try_for_each(|value| {
+        section.read(key, value, |value| take(string(value)?).map_err(|text| format!("is wrong: {text}")))
+    })
 }
 
 /// Reads an address or a network, `10.0.0.0/8`.
@@ -85,11 +98,13 @@ fn network(text: &str) -> Result<IpNet, String> {
 #[cfg(test)]
 mod tests {
     use crate::config::file::parse;
+    use brolly_core::route::Forwarding;
 
     #[test]
     fn networks_and_who_may() {
         let settings = parse(
-            "trusted = ['127.0.0.0/8', '::1']
+            "trusted = ['127.0.0.0/8', '::1', 'unix']
+            forwarded = 'both'
             [[routes]]
             handler = 'echo'
             access = { allow = ['10.0.0.0/8', 'fd00::/8'], deny = ['10.66.0.0/16'] }
@@ -100,6 +115,7 @@ mod tests {
         );
         let config = settings.unwrap().config;
         let ip = |text: &str| text.parse().unwrap();
+        assert_eq!((config.trusts_unix, config.forwarding), (true, Forwarding::Both));
         assert!(config.trusted.contains(ip("::1")) && config.trusted.contains(ip("127.9.9.9")));
         let allowed =
             |policy: usize, client: &str| config.policies[policy].access.as_ref().unwrap().allow(Some(ip(client)));
@@ -138,7 +154,7 @@ mod tests {
             ),
             (
                 format!("{route}access = {{ allow = ['::/0'], deny = ['::/0'] }}"),
-                "3: `deny` has ::/0, which `allow` has too; remove one",
+                "3: `deny` is wrong: `::/0` is in `allow` too; remove one",
             ),
         ] {
             assert_eq!(parse(&text).unwrap_err().to_string(), format!("brolly.toml:{message}"));

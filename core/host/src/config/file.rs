@@ -1,7 +1,7 @@
 //! The configuration file of `serve` and `check`.
 
 use super::Settings;
-use super::admission::trusted;
+use super::admission::trust;
 use super::limits::{Written, entries};
 use super::routes::routes;
 use super::source::{Section, Source, boolean, kind, number, string};
@@ -32,10 +32,10 @@ pub fn load(path: &Path) -> Result<Settings, Failure> {
 fn read(source: Source<'_>, directory: &Path) -> Result<Settings, Failure> {
     let document = source.parse()?;
     let file = Section::new(source, &document);
-    file.only(&["limits", "listen", "log", "routes", "threads", "trusted", "upstreams"], "the file")?;
+    file.only(&["forwarded", "limits", "listen", "log", "routes", "threads", "trusted", "upstreams"], "the file")?;
     let mut config = Config { limits: limits(&file)?, ..Config::default() };
     config.log_requests = file.get("log", boolean)?.unwrap_or(true);
-    config.trusted = trusted(&file)?;
+    trust(&file, &mut config)?;
     let names = upstreams(&file, &mut config)?;
     routes(&file, &mut config, &names, directory)?;
     let listen = match file

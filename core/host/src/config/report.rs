@@ -18,7 +18,8 @@ pub fn defaults() -> String {
          listen = [\"{DEFAULT_LISTEN}\"]\n\
          # threads = 4             # default: the number of cores\n\
          log = true                # a line of JSON on standard output for each request\n\
-         trusted = []              # networks whose word is taken for the client's address: [\"10.0.0.0/8\"]\n\
+         trusted = []              # whose word is taken for who the client is: [\"10.0.0.0/8\", \"unix\"]\n\
+         forwarded = \"x-forwarded\" # the fields for it, and for backends: also \"forwarded\", \"both\", \"off\"\n\
          \n\
          # [upstreams.NAME]\n\
          # url = \"http://localhost:8111\"\n\
