@@ -23,6 +23,8 @@ pub enum ParseError {
     HeadTooLarge,
     /// `Host` is missing, repeated, or not a host (RFC 9112 §3.2).
     Host,
+    /// `Host` is not the authority of a target in absolute form (RFC 9110 §7.2).
+    HostContradictsTarget,
     /// A line that does not end in CRLF (RFC 9112 §2.2), or empty lines instead of a request.
     LineEnd,
     /// The method is longer than any known one (RFC 9112 §3).
@@ -61,6 +63,7 @@ impl ParseError {
             | Self::ContentLengthWithTransferEncoding
             | Self::FieldSyntax
             | Self::Host
+            | Self::HostContradictsTarget
             | Self::LineEnd
             | Self::RequestLine
             | Self::Target
@@ -87,6 +90,7 @@ impl fmt::Display for ParseError {
             Self::FieldSyntax => "malformed field line",
             Self::HeadTooLarge => "head too large",
             Self::Host => "missing, repeated or malformed Host",
+            Self::HostContradictsTarget => "Host contradicts the request target",
             Self::LineEnd => "line does not end in CRLF",
             Self::MethodTooLong => "method too long",
             Self::RequestLine => "malformed request line",

@@ -42,6 +42,7 @@ pub(super) struct Options {
     pub(super) keep_alive: bool,
     pub(super) upgrade: bool,
     pub(super) expects_continue: bool,
+    pub(super) expects_more: bool,
 }
 
 impl<'a> Survey<'a> {
@@ -57,7 +58,7 @@ impl<'a> Survey<'a> {
             } else if is_name(name, b"transfer-encoding") {
                 survey.transfer_encoding.add(value);
             } else if is_name(name, b"expect") {
-                survey.options.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
+                survey.options.expect(value);
             }
         }
         survey
@@ -145,6 +146,15 @@ impl Options {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
             self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+        }
+    }
+
+    /// RFC 9110 §10.1.1: a list, in which there is only one word.
+    fn expect(&mut self, value: &[u8]) {
+        for expectation in Members::new(value) {
+            let is_continue = expectation.eq_ignore_ascii_case(b"100-continue");
+            self.expects_continue |= is_continue;
+            self.expects_more |= !is_continue;
         }
     }
 

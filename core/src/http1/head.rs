@@ -50,9 +50,13 @@ impl<'a> CheckedRequest<'a> {
             Lone::Once(value) => Some(Authority::parse(value).ok_or(ParseError::Host)?),
         };
         let framing = survey.request_framing(version, fields)?;
-        // §3.2.2: "When an origin server receives a request with an absolute-form of request-target, the origin server
-        // MUST ignore the received Host header field (if any) and instead use the host information of the
-        // request-target."
+        // §3.2.2 lets the authority of an absolute form win. Not everybody behind us knows that, and a client that says
+        // two things breaks RFC 9110 §7.2: "the user agent MUST generate [...] a Host [...] identical to that authority".
+        if let (Target::Absolute { authority, .. }, Some(host)) = (target, host)
+            && !authority.is_same(host)
+        {
+            return Err(ParseError::HostContradictsTarget);
+        }
         let host = target.authority().or(host);
         Ok(Self { method, target, version, host, options: survey.options, framing })
     }
@@ -79,6 +83,18 @@ impl<'a> RequestHead<'a> {
     /// Whether the client waits for 100 before it sends the content (RFC 9110 §10.1.1). Ignored in HTTP/1.0.
     pub fn expects_continue(&self) -> bool {
         self.options.expects_continue && self.version == Version::Http11
+    }
+
+    /// Whether the client expects something that nobody knows (RFC 9110 §10.1.1). Ignored in HTTP/1.0.
+    pub fn has_unknown_expectation(&self) -> bool {
+        self.options.expects_more && self.version == Version::Http11
+    }
+
+    /// How often an OPTIONS or TRACE may still be passed on (RFC 9110 §7.6.2); `None` if it says nothing that counts.
+    pub fn max_forwards(&self) -> Option<u64> {
+        matches!(self.method, Method::Options | Method::Trace)
+            .then(|| str::from_utf8(self.fields.get("max-forwards")?).ok()?.parse().ok())
+            .flatten()
     }
 
     /// The protocols to which the client would switch, if it says so in `Connection` too (RFC 9110 §7.8): the first
@@ -177,7 +193,7 @@ mod tests {
     fn the_target_says_for_whom_a_request_is_before_host_does() {
         let host = |head| request(head, |head| head.host().map(|host| String::from(host.as_str())));
         assert_eq!(host("GET / HTTP/1.1\nHost: a:1").as_deref(), Some("a:1"));
-        assert_eq!(host("GET http://b/ HTTP/1.1\nHost: a").as_deref(), Some("b"));
+        assert_eq!(host("GET http://b/ HTTP/1.1\nHost: B:80").as_deref(), Some("b"));
         assert_eq!(host("CONNECT b:1 HTTP/1.1\nHost: a").as_deref(), Some("b:1"));
         assert_eq!(host("GET / HTTP/1.0"), None);
         assert_eq!(host("GET http://b/ HTTP/1.0").as_deref(), Some("b"));
@@ -189,6 +205,7 @@ mod tests {
         for (version, does) in [("1.1", true), ("1.0", false)] {
             request(&format!("GET / HTTP/{version}\n{fields}"), |head| {
                 assert_eq!(head.expects_continue(), does);
+                assert!(!head.has_unknown_expectation());
                 assert_eq!(head.upgrade(), does.then_some("h2c, WebSocket"));
                 assert_eq!(head.upgrades_to("websocket"), does);
                 assert!(!head.upgrades_to("h2"));
@@ -201,6 +218,7 @@ mod tests {
     fn an_upgrade_that_connection_does_not_name_is_none() {
         request("GET / HTTP/1.1\nHost: a\nUpgrade: websocket\nExpect: 200-ok", |head| {
             assert!(!head.upgrades_to("websocket") && head.upgrade().is_none() && !head.expects_continue());
+            assert!(head.has_unknown_expectation());
         });
     }
 

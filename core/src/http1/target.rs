@@ -126,6 +126,11 @@ impl<'a> Authority<'a> {
         self.host
     }
 
+    /// Whether both are the same on plain HTTP: names have no case, and 80 needs not be said (RFC 9110 §4.2.3).
+    pub(super) fn is_same(&self, other: Self) -> bool {
+        self.host.eq_ignore_ascii_case(other.host) && self.port.unwrap_or(80) == other.port.unwrap_or(80)
+    }
+
     /// The port, if it was given.
     pub const fn port(&self) -> Option<u16> {
         self.port

@@ -12,6 +12,7 @@
 //! | `accept.rs` | new connections |
 //! | `input.rs` | sockets: bytes in, bytes out, ends, deadlines |
 //! | `request.rs` | a request head to its handler, simple answers |
+//! | `general.rs` | what is answered alike on all routes |
 //! | `admit.rs` | what its route asks for before that |
 //! | `files.rs` | files: opening, sending, the cache |
 //! | `proxy.rs`, `tunnel.rs` | requests to backends, upgraded connections |
@@ -30,6 +31,7 @@ mod calls;
 mod effect;
 mod files;
 mod follow;
+mod general;
 mod input;
 mod mail;
 mod poll;

@@ -25,7 +25,7 @@ impl Shard {
         rest: &str,
     ) {
         if head.method != Method::Post {
-            return self.refuse_method(now, conn, head.method, FieldLines::new("allow: POST\r\n"));
+            return self.refuse_method(now, conn, head.method, FieldLines::new("allow: POST, OPTIONS\r\n"));
         }
         let topic = match Topic::new(rest.trim_start_matches('/')) {
             Ok(topic) => topic,

@@ -54,6 +54,9 @@ impl Shard {
         if let Some(Err(Malformed)) = said {
             return self.refuse(now, conn, StatusCode::BAD_REQUEST, "the Forwarded field cannot be read");
         }
+        if self.answer_generally(now, conn, head) {
+            return;
+        }
         let mut path = core::mem::take(&mut self.path);
         self.dispatch(now, conn, head, framing, &mut path);
         self.path = path;
@@ -64,7 +67,7 @@ impl Shard {
         let config = Arc::clone(&self.config);
         let raw = head.target.path();
         path.clear();
-        let unusable = if raw == "*" { None } else { http1::normalise(raw, path).err() };
+        let unusable = http1::normalise(raw, path).err();
         // What a backend makes of an encoded slash is its own affair; here it only must not pass for a separator.
         let path = if unusable == Some(PathError::Separator) { raw } else { path };
         let host = head.host().map_or("", |authority| authority.host());
@@ -87,18 +90,22 @@ impl Shard {
             _ if unusable.is_some() => {
                 return self.refuse(now, conn, StatusCode::BAD_REQUEST, "the path of the request cannot be used");
             }
+            Handler::Redirect(status, location) => {
+                return self.redirect(now, conn, *status, location);
+            }
+            // RFC 9110 §9.1: a method that nobody here knows.
+            _ if matches!(head.method, Method::Other(_)) => {
+                return self.refuse(now, conn, StatusCode::NOT_IMPLEMENTED, "this method is not known here");
+            }
             Handler::Publish => return self.start_publish(now, conn, head, framing, rest),
             Handler::Echo | Handler::WebSocket => {
                 return self.start_websocket(now, conn, head, framing, handler);
-            }
-            Handler::Redirect(status, location) => {
-                return self.redirect(now, conn, *status, location);
             }
             Handler::Status(status) => return self.refuse(now, conn, *status, status.reason()),
             Handler::EventStream | Handler::Files(_) | Handler::LongPoll | Handler::Memory(_) | Handler::Proxy(_) => {}
         }
         if !matches!(head.method, Method::Get | Method::Head) {
-            return self.refuse_method(now, conn, head.method, FieldLines::new("allow: GET, HEAD\r\n"));
+            return self.refuse_method(now, conn, head.method, FieldLines::new("allow: GET, HEAD, OPTIONS\r\n"));
         }
         match handler {
             Handler::EventStream => self.start_stream(now, conn, head),

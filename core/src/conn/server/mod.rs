@@ -8,7 +8,7 @@
 //! | Awaited | `respond` with content to come | Sending |
 //! | Awaited | `respond` with all of it | Done |
 //! | Sending | `send_content` of the last byte, or `end` | Done |
-//! | Done | the request has ended too, the connection persists | Idle |
+//! | Done | the request has ended too, the connection persists; a little content is waited for | Idle |
 //! | Done | it does not persist | closing |
 
 mod response;
@@ -19,6 +19,10 @@ use super::{Closing, Interest, Timeouts, WriteTimer, earlier};
 use crate::http1::{Fields, Framing, Limits, Method, ParseError, Part, RequestDecoder, RequestHead, Version};
 use crate::outbox::Outbox;
 use crate::time::{Instant, Now};
+
+/// Of announced content that nobody wants, so much is read and dropped, so that the connection persists; with more to
+/// come, or nobody knows how much, it closes.
+const DRAINED_BYTES: u64 = 64 * 1024;
 
 /// What a client did.
 #[derive(Debug)]
@@ -68,6 +72,8 @@ pub struct ServerConn {
     closing: Closing,
     version: Version,
     is_head: bool,
+    /// The content is announced, and not more than [`DRAINED_BYTES`].
+    is_small: bool,
     persist: bool,
     paused: bool,
     eof: bool,
@@ -91,6 +97,7 @@ impl ServerConn {
             closing: Closing::No,
             version: Version::Http11,
             is_head: false,
+            is_small: false,
             persist: true,
             paused: false,
             eof: false,
@@ -108,6 +115,10 @@ impl ServerConn {
         match self.closing {
             Closing::No => {}
             // Read and discard (RFC 9112 §9.6), so that the client can read the answer before a reset destroys it.
+            Closing::Flushing if !input.is_empty() && !self.eof => {
+                self.linger(now, timeouts);
+                return (input.len(), None);
+            }
             Closing::Flushing | Closing::Lingering { .. } | Closing::Now => return (input.len(), None),
         }
         if self.paused || matches!(self.request, Request::Ended | Request::Refused) {
@@ -128,6 +139,10 @@ impl ServerConn {
             }
             Ok((used, Some(part))) => (used, Some(self.handle_part(now, timeouts, part))),
             Err(error) => {
+                if self.request == Request::Head {
+                    // RFC 9110 §9.3.2, as far as a request is known that cannot be read.
+                    self.is_head = input.starts_with(b"HEAD ");
+                }
                 let can_answer = self.refuse();
                 (input.len(), can_answer.then_some(ServerEvent::Refused(error)))
             }
@@ -140,6 +155,7 @@ impl ServerConn {
                 self.head_begun = false;
                 self.version = head.version;
                 self.is_head = head.method == Method::Head;
+                self.is_small = matches!(framing, Framing::Length(..=DRAINED_BYTES));
                 self.persist = head.keep_alive();
                 self.response = Response::Awaited;
                 self.received = 0;
@@ -179,6 +195,7 @@ impl ServerConn {
         match (self.closing, self.request) {
             (Closing::Lingering { .. }, _) | (Closing::No, Request::Head) => self.close_when_flushed(),
             (Closing::Flushing | Closing::Now, _) => {}
+            (Closing::No, Request::Content) if self.response == Response::Done => self.close_when_flushed(),
             (Closing::No, Request::Content | Request::Expecting) => self.closing = Closing::Now,
             (Closing::No, Request::Ended | Request::Refused) => {}
         }
@@ -211,6 +228,10 @@ impl ServerConn {
         self.read_by = None;
         match (self.closing, self.request) {
             (Closing::No, Request::Head) if !self.decoder.is_head_started() => {
+                self.close_when_flushed();
+                false
+            }
+            (Closing::No, Request::Content) if self.response == Response::Done => {
                 self.close_when_flushed();
                 false
             }

@@ -81,9 +81,10 @@ impl ServerConn {
             Content::Stream => self.version == Version::Http10,
             Content::None | Content::Full(_) | Content::Shared(_) | Content::Length(_) => false,
         };
-        // A client that is still sending may be answered early, but what follows its content cannot be told from it
-        // without reading it all (RFC 9112 §9.3): close instead.
-        let persist = self.persist && !until_close && self.request == Request::Ended;
+        // RFC 9112 §9.3: "A server MUST read the entire request message body or close the connection after sending its
+        // response; otherwise, the remaining data on a persistent connection would be misinterpreted as the next request."
+        let is_drained = self.request == Request::Content && self.is_small;
+        let persist = self.persist && !until_close && (self.request == Request::Ended || is_drained);
         let mut head = HeadWriter::response(&mut self.out, status);
         fields(&mut head)?;
         match (persist, self.version) {
@@ -226,8 +227,10 @@ impl ServerConn {
         if self.response != Response::Done || self.closing != Closing::No {
             return;
         }
-        if self.request != Request::Ended {
-            // Answered before the request was complete.
+        if self.request != Request::Ended && self.persist {
+            // Answered before the request was complete, and the rest is little: whoever did not want it lets it come.
+            self.resume(now, timeouts);
+        } else if self.request != Request::Ended {
             self.linger(now, timeouts);
         } else if self.persist {
             self.decoder.start_next_message();

@@ -1,0 +1,48 @@
+//! What is answered alike on all routes: expectations, and methods that are about the way and not about a resource.
+
+use super::{ConnId, Shard};
+use crate::conn::Content;
+use crate::http1::{FieldLines, Method, RequestHead, StatusCode};
+use crate::time::Now;
+
+/// What there are handlers for.
+const ALL: FieldLines = FieldLines::new("allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n");
+
+impl Shard {
+    /// Answers a request that no handler is asked about, and says whether it was one.
+    pub(super) fn answer_generally(&mut self, now: Now, conn: ConnId, head: &RequestHead<'_>) -> bool {
+        // RFC 9110 §10.1.1: it MAY be ignored, but then the next hop has to decide what it means.
+        if head.has_unknown_expectation() {
+            self.refuse(now, conn, StatusCode::EXPECTATION_FAILED, "this expectation is not known here");
+            return true;
+        }
+        match head.method {
+            // What follows is for the other end of a tunnel, and must not be taken for requests.
+            Method::Connect => {
+                if let Some(server) = self.server(conn) {
+                    server.conn.finish();
+                }
+                self.refuse(now, conn, StatusCode::NOT_IMPLEMENTED, "CONNECT is not served");
+            }
+            // RFC 9110 §9.3.8: it would show the client fields that were added on the way, to scripts too.
+            Method::Trace => self.refuse(now, conn, StatusCode::NOT_IMPLEMENTED, "TRACE is not served"),
+            // §9.3.7: the server as a whole; §7.6.2: "If the received value is 0 (zero), the recipient MUST NOT forward
+            // the request; instead, the recipient MUST respond as the final recipient."
+            Method::Options if head.target.path() == "*" || head.max_forwards() == Some(0) => {
+                self.respond(now, conn, StatusCode::NO_CONTENT, Content::None, |head| {
+                    head.lines(ALL);
+                });
+                self.finish(now, conn);
+            }
+            Method::Get
+            | Method::Head
+            | Method::Post
+            | Method::Put
+            | Method::Delete
+            | Method::Options
+            | Method::Patch
+            | Method::Other(_) => return false,
+        }
+        true
+    }
+}
