@@ -6,3 +6,5 @@ pub mod fuzz_bodies;
 pub mod sim;
 #[cfg(not(loom))]
 pub mod simulate;
+#[cfg(not(loom))]
+pub mod table;
