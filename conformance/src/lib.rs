@@ -3,6 +3,8 @@
 #[cfg(not(loom))]
 pub mod fuzz_bodies;
 #[cfg(not(loom))]
+pub mod gateway;
+#[cfg(not(loom))]
 pub mod sim;
 #[cfg(not(loom))]
 pub mod simulate;

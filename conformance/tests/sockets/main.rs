@@ -7,6 +7,7 @@
 
 mod command_line;
 mod files;
+mod gateway;
 mod lifecycle;
 mod messages;
 mod proxy;

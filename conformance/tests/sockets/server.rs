@@ -14,11 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Binary {
     pub(crate) name: &'static str,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 /// Both binaries, built with the profile of the tests.
-fn binaries() -> &'static [Binary; 2] {
+pub(crate) fn binaries() -> &'static [Binary; 2] {
     static BINARIES: OnceLock<[Binary; 2]> = OnceLock::new();
     BINARIES.get_or_init(|| {
         let output = Command::new(env!("CARGO"))
