@@ -17,8 +17,9 @@ const LEVELS: [&[&str]; 8] = [
 ];
 
 /// Who may use a neighbour on its own level, and why.
-const NEIGHBOURS: [(&str, &str); 1] = [
-    ("ws", "http1"), // the opening handshake is an HTTP request
+const NEIGHBOURS: [(&str, &str); 2] = [
+    ("config", "handler"), // what a handler is told is data of its own
+    ("ws", "http1"),       // the opening handshake is an HTTP request
 ];
 
 /// Lines per file: about 400, and not one more than this.

@@ -71,7 +71,7 @@ fn server(input: &[u8], cuts: &[usize]) -> (Vec<String>, Vec<u8>) {
                 status = Some(StatusCode::OK);
                 "end".into()
             }
-            ServerEvent::Refused(error) => {
+            ServerEvent::Refused(error, _) => {
                 status = Some(error.status());
                 format!("refused {error}")
             }

@@ -42,7 +42,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
             }
             Some(ServerEvent::Content(data)) => answer += &format!("{} bytes\n", data.len()),
             Some(ServerEvent::End(_)) => status = Some(StatusCode::OK),
-            Some(ServerEvent::Refused(error)) => {
+            Some(ServerEvent::Refused(error, _)) => {
                 answer = format!("{error}\n");
                 status = Some(error.status());
             }

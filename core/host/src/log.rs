@@ -107,7 +107,8 @@ fn line(access: &Access, format: Format, out: &mut String) {
         true => c.escape_default().collect::<Vec<_>>(),
         false => vec![c],
     }));
-    let _ = writeln!(out, "  {size}  {took}  {}", access.id);
+    let reason = access.reason.as_deref().map(|reason| format!("  ({})", reason.escape_debug())).unwrap_or_default();
+    let _ = writeln!(out, "  {size}  {took}  {}{reason}", access.id);
 }
 
 #[derive(Serialize)]
@@ -118,6 +119,8 @@ struct Record<'a> {
     client: Option<&'a str>,
     request: &'a str,
     status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     bytes: u64,
     microseconds: u64,
     id: &'a str,
@@ -131,6 +134,7 @@ fn json_line(access: &Access, out: &mut String) {
         client: client.as_deref(),
         request: &access.request,
         status: access.status,
+        reason: access.reason.as_deref(),
         bytes: access.bytes,
         microseconds: u64::try_from(access.took.as_micros()).unwrap_or(u64::MAX),
         id: &access.id.to_string(),
@@ -178,6 +182,7 @@ mod tests {
             client: "127.0.0.1".parse().ok(),
             id: Rng::new(Seed([0; 32]), 0).next_uuid(),
             request: request.into(),
+            reason: None,
             status,
             bytes: 1536,
         }
@@ -203,6 +208,12 @@ mod tests {
                 "{{\"time\":\"2026-11-22T00:07:42.123Z\",\"peer\":\"127.0.0.1:5000\",\"client\":\"127.0.0.1\",\"request\":\"GET /a\\u001b[2J\\n\u{85}é\",\
                  \"status\":200,\"bytes\":1536,\"microseconds\":1234,\"id\":\"{id}\"}}\n"
             )
+        );
+        (one.status, one.reason) = (400, Some("malformed \"field\" line".into()));
+        assert!(written(&one, Format::Plain).ends_with(&format!("  {id}  (malformed \\\"field\\\" line)\n")));
+        assert!(
+            written(&one, Format::Json)
+                .contains("\"status\":400,\"reason\":\"malformed \\\"field\\\" line\",\"bytes\"")
         );
         one.status = 0;
         assert!(written(&one, Format::Plain).starts_with("00:07:42 --- GET"));

@@ -2,11 +2,15 @@
 
 mod limits;
 mod policy;
+mod shaping;
 
 pub use limits::Limits;
 pub use policy::{AccessRules, Policy};
+pub use shaping::Shaping;
 
-use crate::http1::StatusCode;
+use crate::handler::pages::Pages;
+use crate::handler::redirect::Redirect;
+use crate::http1::{CheckedLines, StatusCode};
 use crate::route::{Forwarding, Networks, Routes};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -38,6 +42,10 @@ pub struct Config {
     pub trusts_unix: bool,
     /// In which fields they say it, and we to backends.
     pub forwarding: Forwarding,
+    /// `Server` of our own answers (RFC 9110 §10.2.4), or nothing. Backends speak for themselves.
+    pub server: CheckedLines,
+    /// What errors look like where their route does not say.
+    pub errors: Pages,
     /// Whether a line for each request is wanted ([`Effect::Log`](crate::shard::Effect::Log)).
     pub log_requests: bool,
 }
@@ -95,8 +103,8 @@ pub enum Handler {
     Proxy(Proxy),
     /// `POST` of a message to the topic that the rest of the path names.
     Publish,
-    /// Another address: the status and the `Location`.
-    Redirect(StatusCode, Box<str>),
+    /// Another address.
+    Redirect(Redirect),
     /// Nothing but a status and its reason.
     Status(StatusCode),
     /// WebSocket calls and messages of the topics in the query.

@@ -1,5 +1,6 @@
 //! What holds for all requests of a route, whatever its handler.
 
+use super::Shaping;
 use crate::route::Networks;
 use alloc::boxed::Box;
 use core::net::IpAddr;
@@ -10,6 +11,8 @@ use core::net::IpAddr;
 pub struct Policy {
     /// Who may, by network; others get 403.
     pub access: Option<Box<AccessRules>>,
+    /// What is changed about the messages.
+    pub shaping: Option<Box<Shaping>>,
 }
 
 /// Who may, by the client's address.

@@ -1,7 +1,13 @@
-//! What handlers know besides bytes: the parameters of subscribers, the grammar of calls, the rules for files.
+//! What handlers know besides bytes: the parameters of subscribers, the grammar of calls, the rules for files, what
+//! answers look like.
 
 pub mod call;
+pub mod cors;
+pub mod edits;
 pub mod files;
 pub mod follow;
 pub mod forward;
 pub mod origin;
+pub mod pages;
+pub mod redirect;
+pub mod template;

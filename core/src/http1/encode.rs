@@ -107,9 +107,9 @@ impl FieldLines {
 #[derive(Debug)]
 #[must_use = "a head that is not finished is taken back"]
 pub struct HeadWriter<'o> {
-    tail: &'o mut Vec<u8>,
+    pub(super) tail: &'o mut Vec<u8>,
     /// Where the head begins; behind the end once it is finished.
-    start: usize,
+    pub(super) start: usize,
     framing: Declared,
 }
 
@@ -257,7 +257,7 @@ pub fn last_chunk<'t>(
 }
 
 #[inline]
-fn write_field(tail: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), EncodeError> {
+pub(super) fn write_field(tail: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), EncodeError> {
     if !is_token(name.as_bytes()) {
         return Err(EncodeError::InvalidName);
     }

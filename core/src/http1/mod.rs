@@ -5,7 +5,7 @@
 //!   scan.rs                 where an unfinished head ends         chunk.rs, trailers.rs, body.rs   content
 //!   tokenise.rs             httparse                              framing.rs          where content ends
 //!   head.rs, fields.rs, target.rs, method.rs, status.rs           what a head says
-//! encode.rs                 heads and chunks into an Outbox
+//! encode.rs, edit.rs        heads and chunks into an Outbox
 //! path.rs, query.rs         what a target means to a handler
 //! ```
 //!
@@ -14,6 +14,7 @@
 
 mod body;
 mod chunk;
+mod edit;
 mod encode;
 mod error;
 mod fields;
@@ -32,6 +33,7 @@ mod target;
 mod tokenise;
 mod trailers;
 
+pub use edit::CheckedLines;
 pub use encode::{EncodeError, FieldLines, HeadWriter, chunk, chunk_shared, last_chunk};
 pub use error::ParseError;
 pub use fields::Fields;

@@ -4,7 +4,7 @@ use super::follow::Members;
 use super::slot::{Exchange, Role};
 use super::{Busy, ConnId, Receipt, Shard};
 use crate::config::Handler;
-use crate::conn::{Content, WebSocketConn, WebSocketEvent};
+use crate::conn::{WebSocketConn, WebSocketEvent};
 use crate::handler::call::{self, Call, Refused, Request};
 use crate::handler::follow::{Since, Topics, Wanted, write_recovery};
 use crate::http1::{FieldLines, Framing, RequestHead, StatusCode, Version};
@@ -81,9 +81,9 @@ impl Shard {
             Ok(wanted) => wanted,
             Err(reason) => return self.refuse(now, conn, StatusCode::BAD_REQUEST, &reason),
         };
-        let Self { slots, timeouts, .. } = self;
+        let Self { slots, timeouts, config, .. } = self;
         let Some(slot) = slots.get_mut(conn) else { return };
-        let Role::Server(server) = &mut slot.role else { return };
+        let (Role::Server(server), listener) = (&mut slot.role, slot.listener) else { return };
         let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
         let id = server.id.hyphenated().encode_lower(&mut id).as_bytes();
         let switched = server.conn.switch_protocols(now, timeouts, |head| {
@@ -92,6 +92,7 @@ impl Shard {
             if let Some(subprotocol) = accepted.subprotocol {
                 head.field("sec-websocket-protocol", subprotocol.as_bytes())?;
             }
+            server.shape.apply(config, listener, head);
             Ok(())
         });
         if switched.is_err() {
@@ -122,15 +123,12 @@ impl Shard {
 
     fn refuse_websocket(&mut self, now: Now, conn: ConnId, refusal: handshake::Refusal) {
         let status = StatusCode::new(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
-        let reason = [&*refusal.to_string(), "\n"].concat();
-        self.respond(now, conn, status, Content::Full(reason.as_bytes()), |head| {
-            head.lines(super::request::TEXT);
+        self.refuse_with(now, conn, status, &refusal.to_string(), |head| {
             if let Some(version) = refusal.version() {
                 head.lines(FieldLines::new("upgrade: websocket\r\nconnection: upgrade\r\n"));
                 let _ = head.field("sec-websocket-version", version.as_bytes());
             }
         });
-        self.finish(now, conn);
     }
 
     pub(super) fn handle_websocket_event(&mut self, now: Now, conn: ConnId, event: WebSocketEvent<'_>) {

@@ -149,6 +149,8 @@ pub struct Access {
     pub id: Uuid,
     /// The method and the request-target, as far as they could be read.
     pub request: Box<str>,
+    /// Why there is an error instead of an answer, if it is ours.
+    pub reason: Option<Box<str>>,
     /// The status; 101 for a WebSocket or a tunnel, 0 if none was sent.
     pub status: u16,
     /// Bytes of content of the answer.

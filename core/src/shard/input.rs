@@ -131,7 +131,8 @@ impl Shard {
                 let is_refused = server.conn.handle_timeout(now);
                 match &mut server.exchange {
                     _ if is_refused => {
-                        self.refuse_unread(now, conn, StatusCode::REQUEST_TIMEOUT, "the request took too long");
+                        let (unread, reason) = (mem::take(&mut slot.leftover), "the request took too long");
+                        self.refuse_unread(now, conn, StatusCode::REQUEST_TIMEOUT, reason, &unread);
                     }
                     Exchange::Poll(poll) if poll.deadline() <= now.instant => self.answer_poll(now, conn),
                     Exchange::Stream(stream) if stream.heartbeat <= now.instant => self.send_heartbeat(now, conn),

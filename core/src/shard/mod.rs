@@ -11,8 +11,10 @@
 //! |---|---|
 //! | `accept.rs` | new connections |
 //! | `input.rs` | sockets: bytes in, bytes out, ends, deadlines |
-//! | `request.rs` | a request head to its handler, simple answers |
+//! | `request.rs` | a request head to its handler |
 //! | `general.rs` | what is answered alike on all routes |
+//! | `answer.rs` | answers: errors, redirects, the log |
+//! | `shape.rs` | what its route changes about messages |
 //! | `admit.rs` | what its route asks for before that |
 //! | `files.rs` | files: opening, sending, the cache |
 //! | `proxy.rs`, `tunnel.rs` | requests to backends, upgraded connections |
@@ -27,6 +29,7 @@
 
 mod accept;
 mod admit;
+mod answer;
 mod calls;
 mod effect;
 mod files;
@@ -39,6 +42,7 @@ mod post;
 mod proxy;
 mod publish;
 mod request;
+mod shape;
 mod slot;
 mod stream;
 mod tunnel;

@@ -119,7 +119,7 @@ impl Shard {
         json.push(b'}');
         self.leave_poll(poll);
         self.respond(now, conn, StatusCode::OK, Content::Full(&json), |head| {
-            head.lines(super::request::JSON);
+            head.lines(super::answer::JSON);
         });
         self.finish(now, conn);
     }

@@ -35,6 +35,7 @@ impl Shard {
         else {
             return;
         };
+        let edits = self.request_edits(conn, head);
         let Some(client_id) = self.take_client(now, proxy.upstream) else {
             return self.refuse(now, conn, StatusCode::SERVICE_UNAVAILABLE, "the backend has no free connection");
         };
@@ -42,9 +43,10 @@ impl Shard {
         let Self { slots, timeouts, .. } = self;
         let Some(Slot { role: Role::Client(client), .. }) = slots.get_mut(client_id) else { return };
         let is_reused = client.conn.is_connected();
-        let sent = client
-            .conn
-            .request(head.method, &target, framing, |out| forward::request(head, &origin, &upstream.host, out));
+        let sent = client.conn.request(head.method, &target, framing, |out| {
+            forward::request(head, &origin, &upstream.host, out)?;
+            edits.apply(out)
+        });
         if sent.is_err() {
             // Only a field that we would not have accepted can do that.
             client.conn.abort();
@@ -231,8 +233,14 @@ impl Shard {
             }
             return;
         }
-        client.is_answered = true;
         let is_head = client.is_head;
+        if let Some(Slot { role: Role::Server(server), .. }) = self.slots.get(conn)
+            && server.shape.intercepts(&self.config, head.status)
+        {
+            return self.replace_error(now, conn, head);
+        }
+        let Some(Slot { role: Role::Client(client), .. }) = self.slots.get_mut(upstream) else { return };
+        client.is_answered = true;
         let content = match framing {
             Framing::Length(length) => Content::Length(length),
             // RFC 9110 §8.6: the length that the content would have.
@@ -241,8 +249,8 @@ impl Shard {
             Framing::Chunked | Framing::UntilClose => Content::Stream,
         };
         self.update_date(now);
-        let Self { slots, timeouts, date: (date, _), .. } = self;
-        let Some(Slot { role: Role::Server(server), .. }) = slots.get_mut(conn) else { return };
+        let Self { slots, timeouts, config, date: (date, _), .. } = self;
+        let Some(Slot { role: Role::Server(server), listener, .. }) = slots.get_mut(conn) else { return };
         if let Some(line) = &mut server.line {
             line.status = head.status.as_u16();
         }
@@ -255,6 +263,7 @@ impl Shard {
                 out.field("date", date)?;
             }
             out.field("x-barium", id.as_bytes())?;
+            server.shape.apply(config, *listener, out);
             Ok(())
         });
         if sent.is_err() {
@@ -264,8 +273,8 @@ impl Shard {
     }
 
     fn switch(&mut self, now: Now, conn: ConnId, upstream: ConnId, head: &ResponseHead<'_>) {
-        let Self { slots, timeouts, .. } = self;
-        let Some(Slot { role: Role::Server(server), .. }) = slots.get_mut(conn) else { return };
+        let Self { slots, timeouts, config, .. } = self;
+        let Some(Slot { role: Role::Server(server), listener, .. }) = slots.get_mut(conn) else { return };
         let id = server.id.hyphenated().to_string();
         if let Some(line) = &mut server.line {
             line.status = 101;
@@ -273,6 +282,7 @@ impl Shard {
         let switched = server.conn.switch_protocols(now, timeouts, |out| {
             forward::upgrade(head, out)?;
             out.field("x-barium", id.as_bytes())?;
+            server.shape.apply(config, *listener, out);
             Ok(())
         });
         if switched.is_err() {

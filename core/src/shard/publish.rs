@@ -96,16 +96,15 @@ impl Shard {
                     Ok(receipt) => {
                         let json = receipt_json(topic, receipt);
                         self.respond(now, conn, StatusCode::OK, Content::Full(&json), |head| {
-                            head.lines(super::request::JSON);
+                            head.lines(super::answer::JSON);
                         });
                         self.finish(now, conn);
                     }
                     Err(Busy) => {
-                        let content = Content::Full(b"too much is on its way; try again\n");
-                        self.respond(now, conn, StatusCode::SERVICE_UNAVAILABLE, content, |head| {
-                            head.lines(FieldLines::new("retry-after: 1\r\n")).lines(super::request::TEXT);
+                        let reason = "too much is on its way; try again";
+                        self.refuse_with(now, conn, StatusCode::SERVICE_UNAVAILABLE, reason, |head| {
+                            head.lines(FieldLines::new("retry-after: 1\r\n"));
                         });
-                        self.finish(now, conn);
                     }
                 }
             }

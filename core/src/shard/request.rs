@@ -1,27 +1,22 @@
 //! A request head to its handler, and the answers that need nothing else.
 
+use super::shape::Shape;
 use super::slot::{Exchange, Line, Role, Server};
-use super::{Access, ConnId, Effect, Shard, admit};
+use super::{ConnId, Shard, admit};
 use crate::config::Handler;
-use crate::conn::{Content, ServerConn, ServerEvent};
-use crate::http1::{self, FieldLines, Framing, HeadWriter, Method, PathError, RequestHead, StatusCode};
+use crate::conn::{ServerConn, ServerEvent};
+use crate::http1::{self, FieldLines, Framing, Method, PathError, RequestHead, StatusCode};
 use crate::route::{Malformed, below};
-use crate::text::date;
 use crate::time::Now;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use core::net::SocketAddr;
 use uuid::Uuid;
-
-pub(super) const TEXT: FieldLines =
-    FieldLines::new("content-type: text/plain; charset=utf-8\r\ncache-control: no-store\r\n");
-pub(super) const JSON: FieldLines = FieldLines::new("content-type: application/json\r\ncache-control: no-store\r\n");
 
 impl Server {
     pub(super) fn new(conn: ServerConn) -> Self {
-        Self { conn, exchange: Exchange::Idle, id: Uuid::nil(), line: None }
+        Self { conn, exchange: Exchange::Idle, id: Uuid::nil(), shape: Shape::default(), line: None }
     }
 }
 
@@ -31,7 +26,9 @@ impl Shard {
             ServerEvent::Request(head, framing) => self.handle_request(now, conn, &head, framing),
             ServerEvent::Content(data) => self.handle_content(now, conn, data),
             ServerEvent::End(trailers) => self.handle_request_end(now, conn, trailers.as_ref()),
-            ServerEvent::Refused(error) => self.refuse_unread(now, conn, error.status(), &error.to_string()),
+            ServerEvent::Refused(error, unread) => {
+                self.refuse_unread(now, conn, error.status(), &error.to_string(), unread);
+            }
         }
     }
 
@@ -49,7 +46,7 @@ impl Shard {
                 Some(said) => said.as_ref().ok().and_then(|client| client.address),
                 None => peer.map(|peer| peer.ip().to_canonical()),
             };
-            server.line = Some(Box::new(Line { request, began: now.instant, status: 0, bytes: 0, client }));
+            server.line = Some(Box::new(Line::new(request, now.instant, client)));
         }
         if let Some(Err(Malformed)) = said {
             return self.refuse(now, conn, StatusCode::BAD_REQUEST, "the Forwarded field cannot be read");
@@ -78,8 +75,8 @@ impl Shard {
         let Some(handler) = config.handlers.get(route.to.handler) else {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
-        if let Some(policy) = route.to.policy.and_then(|policy| config.policies.get(policy))
-            && !self.admit(now, conn, head, policy)
+        if let Some((number, policy)) = route.to.policy.and_then(|number| Some((number, config.policies.get(number)?)))
+            && !(self.shape(now, conn, head, number, policy) && self.admit(now, conn, head, policy))
         {
             return;
         }
@@ -90,8 +87,8 @@ impl Shard {
             _ if unusable.is_some() => {
                 return self.refuse(now, conn, StatusCode::BAD_REQUEST, "the path of the request cannot be used");
             }
-            Handler::Redirect(status, location) => {
-                return self.redirect(now, conn, *status, location);
+            Handler::Redirect(redirect) => {
+                return self.redirect(now, conn, redirect.status, &redirect.location(&head.target));
             }
             // RFC 9110 §9.1: a method that nobody here knows.
             _ if matches!(head.method, Method::Other(_)) => {
@@ -162,131 +159,12 @@ impl Shard {
         }
     }
 
-    /// Answers a request that could not be read to its end.
-    pub(super) fn refuse_unread(&mut self, now: Now, conn: ConnId, status: StatusCode, reason: &str) {
-        let id = self.rng.next_uuid();
-        let is_logged = self.config.log_requests;
-        let Some(server) = self.server(conn) else { return };
-        // The head itself, or what follows a head that has its id and its line already.
-        if matches!(server.exchange, Exchange::Idle) {
-            server.id = id;
-            let (request, began) = ("-".into(), now.instant);
-            let line = || Box::new(Line { request, began, status: 0, bytes: 0, client: None });
-            server.line = is_logged.then(line);
-        }
-        self.refuse(now, conn, status, reason);
-    }
-
-    /// Answers with a status and a line of text.
-    pub(super) fn refuse(&mut self, now: Now, conn: ConnId, status: StatusCode, reason: &str) {
-        self.respond(now, conn, status, Content::Full(format!("{reason}\n").as_bytes()), |head| {
-            head.lines(TEXT);
-        });
-        self.finish(now, conn);
-    }
-
-    /// Answers 405, or an `OPTIONS` with what is allowed (RFC 9110 §9.3.7, §15.5.6).
-    pub(super) fn refuse_method(&mut self, now: Now, conn: ConnId, method: Method<'_>, allow: FieldLines) {
-        if method == Method::Options {
-            self.respond(now, conn, StatusCode::NO_CONTENT, Content::None, |head| {
-                head.lines(allow);
-            });
-        } else {
-            let content = Content::Full(b"this method is not allowed here\n");
-            self.respond(now, conn, StatusCode::METHOD_NOT_ALLOWED, content, |head| {
-                head.lines(allow).lines(TEXT);
-            });
-        }
-        self.finish(now, conn);
-    }
-
-    fn redirect(&mut self, now: Now, conn: ConnId, status: StatusCode, location: &str) {
-        self.respond(now, conn, status, Content::Full(b""), |head| {
-            let _ = head.field("location", location.as_bytes());
-        });
-        self.finish(now, conn);
-    }
-
-    /// Sends a response head, with `Date` and `X-Barium`, and the content that is given.
-    pub(super) fn respond(
-        &mut self,
-        now: Now,
-        conn: ConnId,
-        status: StatusCode,
-        content: Content<'_>,
-        fields: impl FnOnce(&mut HeadWriter<'_>),
-    ) {
-        self.update_date(now);
-        let Self { slots, timeouts, date: (date, _), .. } = self;
-        let Some(Role::Server(server)) = slots.get_mut(conn).map(|slot| &mut slot.role) else { return };
-        if let Some(line) = &mut server.line {
-            line.status = status.as_u16();
-            line.bytes += match &content {
-                _ if server.conn.is_head() => 0,
-                Content::Full(data) => data.len() as u64,
-                Content::Shared(data) => data.len() as u64,
-                Content::None | Content::Length(_) | Content::Stream | Content::UntilClose => 0,
-            };
-        }
-        let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-        let id = server.id.hyphenated().encode_lower(&mut id).as_bytes();
-        let sent = server.conn.respond(now, timeouts, status, content, |head| {
-            head.field("date", date)?.field("x-barium", id)?;
-            fields(head);
-            Ok(())
-        });
-        if sent.is_err() {
-            server.conn.abort();
-        }
-    }
-
-    /// Makes the cached `Date` that of `now`.
-    pub(super) fn update_date(&mut self, now: Now) {
-        if self.date.1 != now.unix.as_secs() {
-            self.date = (date::format(now.unix.as_secs()), now.unix.as_secs());
-        }
-    }
-
-    /// The request is answered: log it, and take the next one.
-    pub(super) fn finish(&mut self, now: Now, conn: ConnId) {
-        let Self { slots, .. } = self;
-        let Some(slot) = slots.get_mut(conn) else { return };
-        let wants_more = slot.wants_more();
-        if let Role::Server(server) = &mut slot.role {
-            let exchange = core::mem::replace(&mut server.exchange, Exchange::Idle);
-            if let Some(line) = server.line.take() {
-                let (id, peer) = (server.id, slot.peer);
-                self.effects.push_back(access(now, id, peer, *line));
-            }
-            if let Exchange::Proxying(upstream) = exchange {
-                self.abandon_upstream(now, upstream);
-            }
-        }
-        if wants_more {
-            self.resume(conn);
-        }
-        self.settle(now, conn);
-    }
-
-    /// Logs a request that was cut off.
-    pub(super) fn log(&mut self, now: Now, peer: Option<SocketAddr>, server: &mut Server) {
-        if let Some(line) = server.line.take() {
-            self.effects.push_back(access(now, server.id, peer, *line));
-        }
-    }
-
     pub(super) fn server(&mut self, conn: ConnId) -> Option<&mut Server> {
         match &mut self.slots.get_mut(conn)?.role {
             Role::Server(server) => Some(server),
             Role::Client(_) | Role::Tunnel(_) | Role::WebSocket(_) => None,
         }
     }
-}
-
-fn access(now: Now, id: Uuid, peer: Option<SocketAddr>, line: Line) -> Effect {
-    let Line { request, began, status, bytes, client } = line;
-    let took = now.instant.duration_since(began);
-    Effect::Log(Box::new(Access { at: now, took, peer, client, id, request, status, bytes }))
 }
 
 /// A request-target as it stood in the request.

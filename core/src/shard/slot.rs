@@ -2,6 +2,7 @@
 
 use super::calls::Socket;
 use super::poll::Poll;
+use super::shape::Shape;
 use super::stream::Stream;
 use super::{ConnId, FileId, OpId};
 use crate::conn::{ClientConn, Interest, ServerConn, TunnelConn};
@@ -57,6 +58,8 @@ pub(super) struct Server {
     pub(super) exchange: Exchange,
     /// `X-Barium` of the request at hand.
     pub(super) id: Uuid,
+    /// What the route changes about the answer.
+    pub(super) shape: Shape,
     /// For the access log; only if one is wanted.
     pub(super) line: Option<Box<Line>>,
 }
@@ -65,6 +68,7 @@ pub(super) struct Server {
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) request: Box<str>,
+    pub(super) reason: Option<Box<str>>,
     pub(super) began: Instant,
     pub(super) status: u16,
     pub(super) bytes: u64,

@@ -4,6 +4,7 @@ use super::Settings;
 use super::admission::trust;
 use super::limits::{Written, entries};
 use super::routes::routes;
+use super::shaping;
 use super::source::{Section, Source, boolean, kind, number, string};
 use crate::args::{DEFAULT_LISTEN, MAX_THREADS, parse_listen};
 use crate::failure::Failure;
@@ -32,10 +33,14 @@ pub fn load(path: &Path) -> Result<Settings, Failure> {
 fn read(source: Source<'_>, directory: &Path) -> Result<Settings, Failure> {
     let document = source.parse()?;
     let file = Section::new(source, &document);
-    file.only(&["forwarded", "limits", "listen", "log", "routes", "threads", "trusted", "upstreams"], "the file")?;
+    file.only(
+        &["errors", "forwarded", "limits", "listen", "log", "routes", "server", "threads", "trusted", "upstreams"],
+        "the file",
+    )?;
     let mut config = Config { limits: limits(&file)?, ..Config::default() };
     config.log_requests = file.get("log", boolean)?.unwrap_or(true);
     trust(&file, &mut config)?;
+    shaping::read_file(&file, &mut config, directory)?;
     let names = upstreams(&file, &mut config)?;
     routes(&file, &mut config, &names, directory)?;
     let listen = match file
@@ -166,7 +171,9 @@ mod tests {
         let proxy = Proxy { upstream: other, replace_prefix: Some("/v2/".into()) };
         assert_eq!(to("x", "/api/users"), Some(&Handler::Proxy(proxy)));
         assert_eq!(to("example.org", "/x"), Some(&Handler::Status(StatusCode::GONE)));
-        assert!(matches!(to("a.example.org", "/x"), Some(Handler::Redirect(StatusCode::PERMANENT_REDIRECT, _))));
+        assert!(
+            matches!(to("a.example.org", "/x"), Some(Handler::Redirect(redirect)) if redirect.status == StatusCode::PERMANENT_REDIRECT)
+        );
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
         assert!(matches!(to("x", "/y"), Some(Handler::Files(files)) if &*files.root == root));
         let report = settings.report();
@@ -237,7 +244,7 @@ mod tests {
             ),
             (
                 "[[routes]]\nhandler = 'echo'\nroot = '.'",
-                "3: `root` is not a key of `echo` routes; there is `handler`, `host`, `prefix` and `access`",
+                "3: `root` is not a key of `echo` routes; `brolly check --defaults` shows what there is",
             ),
             ("[[routes]]\nhandler = 'files'", "1: `root` is missing; write root = \"./public\""),
             (

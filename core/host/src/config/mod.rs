@@ -6,6 +6,7 @@ mod limits;
 mod policy;
 mod report;
 mod routes;
+mod shaping;
 mod source;
 mod units;
 

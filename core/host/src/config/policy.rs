@@ -1,18 +1,20 @@
 //! What routes ask for and do to answers, whatever their handler: each part reads its own keys.
 
-use super::admission;
 use super::source::Section;
+use super::{admission, shaping};
 use crate::failure::Failure;
 use brolly_core::config::Policy;
+use std::path::Path;
 
 /// The keys of all parts.
 pub(super) fn keys() -> impl Iterator<Item = &'static str> {
-    admission::KEYS.iter().copied()
+    admission::KEYS.iter().chain(shaping::KEYS).copied()
 }
 
-/// The policy of a route; `None`: it has none.
-pub(super) fn policy(route: &Section<'_, '_>) -> Result<Option<Policy>, Failure> {
+/// The policy of a route; `None`: it has none. Relative paths begin at `directory`.
+pub(super) fn policy(route: &Section<'_, '_>, directory: &Path) -> Result<Option<Policy>, Failure> {
     let mut policy = Policy::default();
     admission::read(route, &mut policy)?;
+    shaping::read(route, &mut policy, directory)?;
     Ok((policy != Policy::default()).then_some(policy))
 }

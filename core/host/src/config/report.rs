@@ -1,10 +1,11 @@
 //! What `check` prints.
 
 use super::limits::entries;
-use super::{Settings, rough_size};
+use super::{Settings, rough_size, shaping};
 use crate::args::DEFAULT_LISTEN;
 use crate::url::Url;
 use brolly_core::config::{Config, Handler, Limits};
+use brolly_core::handler::redirect::Redirect;
 use brolly_core::route::HostPattern;
 use std::fmt::Write;
 
@@ -18,6 +19,7 @@ pub fn defaults() -> String {
          listen = [\"{DEFAULT_LISTEN}\"]\n\
          # threads = 4             # default: the number of cores\n\
          log = true                # a line of JSON on standard output for each request\n\
+         server = \"brolly\"         # the Server field of our own answers; false leaves it out\n\
          trusted = []              # whose word is taken for who the client is: [\"10.0.0.0/8\", \"unix\"]\n\
          forwarded = \"x-forwarded\" # the fields for it, and for backends: also \"forwarded\", \"both\", \"off\"\n\
          \n\
@@ -29,9 +31,17 @@ pub fn defaults() -> String {
          # prefix = \"/api/\"        # whole segments; default: \"/\"\n\
          # handler = \"proxy\"       # with upstream = \"NAME\" and, if the prefix is to be replaced, replace = \"/v2/\"\n\
          #                         # \"files\" with root = \"./public\" and index = \"index.html\"\n\
-         #                         # \"redirect\" with location = \"/\" and status = 307, \"status\" with status = 404\n\
+         #                         # \"redirect\" with location = \"/\", status = 307 and keep_path = false\n\
+         #                         # \"status\" with status = 404\n\
          #                         # \"event-stream\", \"long-poll\", \"websocket\", \"publish\", \"echo\"\n\
          # access = {{ allow = [\"10.0.0.0/8\"], deny = [\"10.66.0.0/16\"] }}  # the longest prefix decides; others: 403\n\
+         # https = true            # plain HTTP is sent to https (308); or the port that clients see\n\
+         # www = \"remove\"          # www.example.org is sent to example.org; \"add\" does the opposite\n\
+         # cors = {{ origins = [\"https://app.example.org\"], methods = [], fields = [], expose = [], credentials = false, max_age = \"5s\" }}\n\
+         # response_fields = {{ set = {{ X-Frame-Options = \"DENY\" }}, add = {{}}, remove = [] }}  # with variables such as {{client}}\n\
+         # request_fields = {{}}     # the same for requests to backends\n\
+         # errors = {{ 404 = \"404.html\", 5xx = \"down.html\" }}  # pages; with intercept = true for backends' errors too\n\
+         # maintenance = \"maintenance.html\"  # everything is a 503 with this page\n\
          \n{}",
         limits(&Limits::default())
     )
@@ -50,7 +60,7 @@ impl Settings {
 }
 
 fn routes(config: &Config) -> String {
-    let rows: Vec<[String; 3]> = config
+    let rows: Vec<([String; 3], Vec<String>)> = config
         .routes
         .iter()
         .map(|route| {
@@ -61,17 +71,22 @@ fn routes(config: &Config) -> String {
             };
             let handler =
                 config.handlers.get(route.to.handler).map(|handler| describe(handler, config)).unwrap_or_default();
-            [host, format!("{}/", route.prefix), handler]
+            let policy = route.to.policy.and_then(|policy| config.policies.get(policy));
+            let shaping = policy.and_then(|policy| policy.shaping.as_deref());
+            ([host, format!("{}/", route.prefix), handler], shaping.map(shaping::describe).unwrap_or_default())
         })
         .collect();
     if rows.is_empty() {
         return "no routes: every request is answered with 404\n".into();
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let width = |column: usize| rows.iter().map(|(row, _)| row[column].chars().count()).max().unwrap_or_default();
     let (hosts, prefixes) = (width(0), width(1));
     let mut text = String::from("routes, in the order in which they are tried:\n");
-    for [host, prefix, handler] in rows {
+    for ([host, prefix, handler], details) in rows {
         let _ = writeln!(text, "  {host:hosts$}  {prefix:prefixes$}  {handler}");
+        for detail in details {
+            let _ = writeln!(text, "  {:hosts$}  {:prefixes$}    {detail}", "", "");
+        }
     }
     text
 }
@@ -91,7 +106,10 @@ fn describe(handler: &Handler, config: &Config) -> String {
             format!("proxy to {}, {how}", to.unwrap_or_default())
         }
         Handler::Publish => "publish".into(),
-        Handler::Redirect(status, location) => format!("redirect to {location} with {status}"),
+        Handler::Redirect(Redirect { status, location, keep_path }) => {
+            let how = if *keep_path { ", the path is appended" } else { "" };
+            format!("redirect to {location} with {status}{how}")
+        }
         Handler::Status(status) => format!("status {status} {}", status.reason()),
         Handler::WebSocket => "websocket".into(),
     }

@@ -1,10 +1,11 @@
 //! The routes of the configuration file, and the handlers that they lead to.
 
-use super::source::{Section, number, string};
+use super::source::{Section, boolean, number, string};
 use super::{DEFAULT_INDEX, policy};
 use crate::args::check_prefix;
 use crate::failure::{Failure, did_you_mean};
 use brolly_core::config::{Config, Destination, Files, Handler, Proxy};
+use brolly_core::handler::redirect::{Redirect, Www};
 use brolly_core::http1::StatusCode;
 use brolly_core::route::{HostPattern, Route};
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ const HANDLERS: [(&str, &[&str]); 9] = [
     ("long-poll", &[]),
     ("proxy", &["upstream", "replace"]),
     ("publish", &[]),
-    ("redirect", &["location", "status"]),
+    ("redirect", &["keep_path", "location", "status"]),
     ("status", &["status"]),
     ("websocket", &[]),
 ];
@@ -32,7 +33,7 @@ pub(super) fn routes(
     upstreams: &BTreeMap<&str, usize>,
     directory: &Path,
 ) -> Result<(), Failure> {
-    let mut lines = BTreeMap::new();
+    let (mut lines, mut others) = (BTreeMap::new(), Vec::new());
     for section in file.tables("routes")? {
         let names = HANDLERS.map(|(name, _)| name);
         let (handler, own) = section.need("handler", "\"files\"", |value| {
@@ -48,7 +49,7 @@ pub(super) fn routes(
             check_prefix(prefix).map(|()| prefix).map_err(|text| format!("is wrong: {text}"))
         })?;
         let prefix = prefix.unwrap_or("/");
-        let policy = policy::policy(&section)?.map(|policy| {
+        let policy = policy::policy(&section, directory)?.map(|policy| {
             config.policies.push(policy);
             config.policies.len() - 1
         });
@@ -75,9 +76,23 @@ pub(super) fn routes(
             )));
         }
         let conflict = |_| section.failure(format!("there is a route for {prefix} already; remove one"));
-        config.routes.add(Route { host, prefix: prefix.into(), to }).map_err(conflict)?;
+        let route = Route { host, prefix: prefix.into(), to };
+        others.extend(other_name(&route, config));
+        config.routes.add(route).map_err(conflict)?;
+    }
+    for route in others {
+        // Somebody may have said what is there.
+        let _ = config.routes.add(route);
     }
     Ok(())
+}
+
+/// The same route under the other name of its site, with or without `www.`, if one of them is sent to the other.
+fn other_name(route: &Route<Destination>, config: &Config) -> Option<Route<Destination>> {
+    let shaping = config.policies.get(route.to.policy?)?.shaping.as_ref()?;
+    let (HostPattern::Exact(name), Some(_)) = (&route.host, shaping.canonical.www) else { return None };
+    let other = Www::Remove.apply(name).or_else(|| Www::Add.apply(name))?;
+    Some(Route { host: HostPattern::Exact(other.into()), ..route.clone() })
 }
 
 fn files(section: &Section<'_, '_>, directory: &Path) -> Result<Handler, Failure> {
@@ -125,7 +140,12 @@ fn redirect(section: &Section<'_, '_>) -> Result<Handler, Failure> {
         let status = status(value, 301..=308, range)?;
         if matches!(status.as_u16(), 301..=303 | 307 | 308) { Ok(status) } else { Err(range.to_owned()) }
     })?;
-    Ok(Handler::Redirect(status.unwrap_or(StatusCode::TEMPORARY_REDIRECT), location.into()))
+    let keep_path = section.get("keep_path", boolean)?.unwrap_or_default();
+    if keep_path && location.contains(['?', '#']) {
+        return Err(section.wrong("location", "must not have a `?` or `#`: the path is appended"));
+    }
+    let status = status.unwrap_or(StatusCode::TEMPORARY_REDIRECT);
+    Ok(Handler::Redirect(Redirect { status, location: location.into(), keep_path }))
 }
 
 fn status(value: &DeValue<'_>, range: RangeInclusive<u64>, message: &str) -> Result<StatusCode, String> {

@@ -80,6 +80,12 @@ impl<'t, 's> Section<'t, 's> {
         self.source.failure(self.span_start..self.span_start, message)
     }
 
+    /// A complaint about the value of `key`: the rest of a sentence that begins with it.
+    pub(super) fn wrong(&self, key: &str, rest: impl Display) -> Failure {
+        let start = self.table.get(key).map_or(self.span_start, |value| value.span().start);
+        self.source.failure(start..start, format!("`{key}` {rest}"))
+    }
+
     pub(super) fn read<T>(
         &self,
         key: &str,
@@ -116,6 +122,12 @@ impl<'t, 's> Section<'t, 's> {
 /// A string.
 pub(super) fn string<'t>(value: &'t DeValue<'_>) -> Result<&'t str, String> {
     value.as_str().ok_or_else(|| format!("must be a string in quotes, not {}", kind(value)))
+}
+
+/// A list of strings; `example` is one.
+pub(super) fn list<'t>(value: &'t DeValue<'_>, example: &str) -> Result<Vec<&'t str>, String> {
+    let wrong = || format!("must be a list such as {example}, not {}", kind(value));
+    value.as_array().ok_or_else(wrong)?.iter().map(|value| string(value.get_ref())).collect()
 }
 
 /// `true` or `false`.

@@ -33,8 +33,9 @@ pub enum ServerEvent<'i> {
     Content(&'i [u8]),
     /// A request with content is complete; trailers if there were any.
     End(Option<Fields<'i>>),
-    /// The request cannot be read. Answer it with [`ServerConn::respond`] and the error's status; then it closes.
-    Refused(ParseError),
+    /// The request cannot be read. Answer it with [`ServerConn::respond`] and the error's status; then it closes. With
+    /// the bytes that could not be read: its head, unless that was read before.
+    Refused(ParseError, &'i [u8]),
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -144,7 +145,7 @@ impl ServerConn {
                     self.is_head = input.starts_with(b"HEAD ");
                 }
                 let can_answer = self.refuse();
-                (input.len(), can_answer.then_some(ServerEvent::Refused(error)))
+                (input.len(), can_answer.then_some(ServerEvent::Refused(error, input)))
             }
         }
     }
