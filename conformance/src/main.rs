@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p brolly-conformance -- SUITE…` builds both binaries and runs suites against them; `list` names the suites.
 
+#[cfg(not(loom))]
+mod differential;
 mod suites;
 
 use std::process::ExitCode;
@@ -12,6 +14,9 @@ Usage: cargo run -p brolly-conformance -- COMMAND
   list                        the suites, and what each needs
   SUITE… [OPTION…]            run these suites against both binaries
   all [OPTION…]               run all suites
+  differential [--messages N] [--seed S]
+                              what is accepted, as it came and as it is passed on, is read alike by hyper, h11, llhttp and
+                              Go's net/http, if that is installed (20,000 streams of messages if nothing is said)
   simulate [--worlds N] [--seed S]
                               the real drivers and shards in simulated worlds (10,000 if nothing is said)
   peers [OPTION…]             brolly beside nginx, nchan, HAProxy and Caddy: see `brolly-benches --bin compare`
@@ -38,11 +43,35 @@ fn main() -> ExitCode {
         // The simulator is not built for loom, which only wants the models.
         #[cfg(not(loom))]
         Some("simulate") => brolly_conformance::simulate::simulate(arguments.get(1..).unwrap_or_default()),
+        #[cfg(not(loom))]
+        Some("differential") => differential(arguments.get(1..).unwrap_or_default()),
         Some(_) => match suites::Plan::parse(&arguments) {
             Ok(plan) => plan.run(),
             Err(sentence) => wrong(&sentence),
         },
         None => wrong("say which suite"),
+    }
+}
+
+#[cfg(not(loom))]
+fn differential(options: &[String]) -> ExitCode {
+    let (mut messages, mut seed) = (20_000, 1);
+    for option in options.chunks(2) {
+        match option {
+            [name, value] if let Ok(value) = value.parse() => match name.as_str() {
+                "--messages" => messages = value,
+                "--seed" => seed = value,
+                _ => return wrong(&format!("{name} is not an option of differential")),
+            },
+            _ => return wrong("differential takes --messages NUMBER and --seed NUMBER"),
+        }
+    }
+    match suites::Parsers::find() {
+        Ok(parsers) => differential::run(&parsers, messages, seed),
+        Err(missing) => {
+            eprintln!("DID NOT RUN: {missing}");
+            ExitCode::from(3)
+        }
     }
 }
 

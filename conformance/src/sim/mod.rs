@@ -15,7 +15,7 @@ mod knobs;
 mod ledger;
 mod net;
 mod peers;
-pub(crate) mod random;
+pub mod random;
 mod runtime;
 mod site;
 mod wire;

@@ -130,7 +130,7 @@ impl World {
         let net = Net::new(knobs, &mut random);
         net.canary.set(canary);
         let mut seed = [0; 32];
-        seed.fill_with(|| random.next() as u8);
+        seed.fill_with(|| random.number() as u8);
         let (parts, control) = fleet(&config, Seed(seed), shards);
         let runner = |(shard, parts)| Runner {
             driver: Some(Driver::new(parts, SimRuntime::new(Rc::clone(&net), shard))),

@@ -3,8 +3,11 @@
 mod autobahn;
 mod binaries;
 mod child;
+mod parsers;
 mod scripts;
 mod tools;
+
+pub(crate) use parsers::Parsers;
 
 use binaries::{Binary, NAMES};
 use std::fmt::Write;

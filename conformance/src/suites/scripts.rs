@@ -13,7 +13,7 @@ pub(super) fn curl(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
 }
 
 pub(super) fn python(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
-    match tools::python_with_packages(bench) {
+    match tools::python_with_packages(bench, "python") {
         Ok(python) => {
             script("python", Command::new(python).arg(bench.home().join("clients/python")), bench, binary, limit)
         }

@@ -14,16 +14,16 @@ pub(super) fn python3() -> Result<PathBuf, String> {
     program(&["python3"], &["-c", check], "Python 3.11 or later", "apt-get install python3")
 }
 
-/// A Python with the packages of `conformance/clients/python/requirements.txt`.
-pub(super) fn python_with_packages(bench: &Bench) -> Result<PathBuf, String> {
+/// A Python with the packages of `conformance/clients/CLIENT/requirements.txt`.
+pub(super) fn python_with_packages(bench: &Bench, client: &str) -> Result<PathBuf, String> {
     let base = program(
         &["python3"],
         &["-c", "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"],
         "Python 3.11 or later with venv",
         "apt-get install python3-venv",
     )?;
-    let requirements = bench.home().join("clients/python/requirements.txt");
-    let place = bench.scratch.join("python");
+    let requirements = bench.home().join("clients").join(client).join("requirements.txt");
+    let place = bench.scratch.join(client);
     let python = place.join("bin/python");
     install(&place, &requirements, || {
         quietly(Command::new(&base).args(["-m", "venv", "--clear"]).arg(&place))?;
@@ -70,10 +70,20 @@ fn python27() -> Result<PathBuf, String> {
     })
 }
 
+/// Node.js 20 or later.
+pub(super) fn node() -> Result<PathBuf, String> {
+    let check = "process.exit(Number(process.versions.node.split('.')[0]) < 20 ? 1 : 0)";
+    program(&["node"], &["-e", check], "Node.js 20 or later", "apt-get install nodejs")
+}
+
+/// Go.
+pub(super) fn go() -> Result<PathBuf, String> {
+    program(&["go"], &["version"], "Go", "apt-get install golang-go")
+}
+
 /// Node.js and a directory of modules with the packages of `conformance/clients/node/package.json`.
 pub(super) fn node_with_packages(bench: &Bench) -> Result<(PathBuf, PathBuf), String> {
-    let check = "process.exit(Number(process.versions.node.split('.')[0]) < 20 ? 1 : 0)";
-    let node = program(&["node"], &["-e", check], "Node.js 20 or later", "apt-get install nodejs npm")?;
+    let node = node()?;
     let npm = program(&["npm"], &["--version"], "npm", "apt-get install npm")?;
     let packages = bench.home().join("clients").join(PACKAGES);
     let place = bench.scratch.join("node");

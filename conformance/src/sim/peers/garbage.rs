@@ -39,7 +39,7 @@ impl Garbage {
         for _ in 0..self.random.below(4) {
             let at = self.random.index(bytes.len());
             match self.random.below(4) {
-                0 => bytes[at] = self.random.next() as u8,
+                0 => bytes[at] = self.random.number() as u8,
                 1 => bytes.truncate(at.max(1)),
                 2 => bytes.insert(at, self.random.pick(b"\r\n\0 :;0aG")),
                 _ => _ = bytes.remove(at),

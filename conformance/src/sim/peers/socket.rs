@@ -121,7 +121,7 @@ impl Socket {
     }
 
     fn frame(&mut self, opcode: Opcode, is_last: bool, payload: &[u8]) {
-        let key = (self.random.next() as u32).to_ne_bytes();
+        let key = (self.random.number() as u32).to_ne_bytes();
         let fin = if is_last { brolly_core::ws::Fin::Final } else { brolly_core::ws::Fin::More };
         let (header, length) = brolly_core::ws::frame_header(opcode, fin, payload.len() as u64, Some(key));
         debug_assert!(FrameHeader::parse(&header[..length]).is_ok());
