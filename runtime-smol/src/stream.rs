@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Read, Result, Write};
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -83,5 +84,10 @@ impl Stream for SmolStream {
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<core::result::Result<(), IoError>> {
         Poll::Ready(self.socket.get_ref().shutdown(Shutdown::Write).map_err(|error| io::error(&error)))
+    }
+
+    fn reset(&mut self) {
+        // If it fails, the connection is gone.
+        let _ = self.socket.get_ref().set_linger(Some(Duration::ZERO));
     }
 }

@@ -100,6 +100,13 @@ impl Stream for TokioStream {
         };
         result.map_err(|error| io::error(&error))
     }
+
+    fn reset(&mut self) {
+        if let Self::Tcp(stream) = self {
+            // If it fails, the connection is gone.
+            let _ = stream.set_zero_linger();
+        }
+    }
 }
 
 fn write(

@@ -143,18 +143,22 @@ impl Message {
         if self.all("host").count() != 1 {
             return Err(format!("not one Host in {self:?}"));
         }
-        let tunnels = self.get("upgrade").is_some();
-        for name in ["keep-alive", "proxy-connection", "te", "proxy-authorization", "expect"] {
+        for name in ["keep-alive", "proxy-connection", "proxy-authorization", "expect"] {
             if self.get(name).is_some() {
                 return Err(format!("{name} in {self:?}"));
             }
         }
-        match self.all("connection").collect::<Vec<_>>()[..] {
-            [] if !tunnels => Ok(()),
-            [option] if tunnels && option.eq_ignore_ascii_case("upgrade") => Ok(()),
-            ["close"] => Ok(()),
-            _ => Err(format!("Connection in {self:?}")),
+        // What is for this connection only is named, and nothing else is.
+        let options: Vec<_> = self.all("connection").flat_map(|value| value.split(", ")).collect();
+        let mut named: Vec<_> = ["te", "upgrade"].into_iter().filter(|name| self.get(name).is_some()).collect();
+        named.extend(options.contains(&"close").then_some("close"));
+        named.sort_unstable();
+        let mut sorted = options.clone();
+        sorted.sort_unstable();
+        if sorted != named || self.all("te").any(|value| value != "trailers") {
+            return Err(format!("Connection in {self:?}"));
         }
+        Ok(())
     }
 
     /// What every answer has, whoever made it.

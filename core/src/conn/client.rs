@@ -282,8 +282,7 @@ impl ClientConn {
         Interest {
             read: self.connected && !self.paused,
             write: self.connected && !self.out.is_empty(),
-            shutdown: false,
-            close: false,
+            ..Interest::default()
         }
     }
 

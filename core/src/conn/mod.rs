@@ -31,6 +31,8 @@ pub struct Interest {
     pub shutdown: bool,
     /// Drop the socket.
     pub close: bool,
+    /// With `close`: so that the peer does not take it for the end of the response (RFC 9112 §8).
+    pub reset: bool,
 }
 
 /// Deadlines of a connection. See [`config::Limits`](crate::config::Limits) for defaults and reasons.

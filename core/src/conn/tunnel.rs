@@ -100,6 +100,7 @@ impl TunnelConn {
             write: write && !close,
             shutdown: shutdown && !close,
             close,
+            reset: false,
         }
     }
 

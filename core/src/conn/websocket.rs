@@ -220,11 +220,12 @@ impl WebSocketConn {
     /// What the host should do.
     pub fn interest(&self) -> Interest {
         let write = !self.out.is_empty();
+        let none = Interest::default();
         match self.closing {
-            Closing::No => Interest { read: !self.eof, write, shutdown: false, close: false },
-            Closing::Lingering { shut } => Interest { read: !self.eof, write, shutdown: !write && !shut, close: false },
-            Closing::Flushing => Interest { read: false, write, shutdown: false, close: !write },
-            Closing::Now => Interest { read: false, write: false, shutdown: false, close: true },
+            Closing::No => Interest { read: !self.eof, write, ..none },
+            Closing::Lingering { shut } => Interest { read: !self.eof, write, shutdown: !write && !shut, ..none },
+            Closing::Flushing => Interest { write, close: !write, ..none },
+            Closing::Now => Interest { close: true, ..none },
         }
     }
 

@@ -51,6 +51,10 @@ pub trait Stream {
 
     /// Ends the outgoing direction; the peer reads an end of stream.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>>;
+
+    /// Lets the peer see an error instead of an end when the socket is dropped, which happens next. Where the transport
+    /// cannot do that, nothing.
+    fn reset(&mut self) {}
 }
 
 /// Work on its way.

@@ -100,6 +100,9 @@ impl<S: Stream> Sockets<S> {
             let Some(socket) = slot.as_mut() else { return };
             let interest = shard.interest(conn);
             if interest.close {
+                if interest.reset {
+                    socket.stream.reset();
+                }
                 *slot = None;
                 return shard.handle_closed(now, conn, None);
             }
@@ -139,7 +142,8 @@ impl<S: Stream> Sockets<S> {
                     Poll::Pending => socket.is_writable = false,
                 }
             }
-            if interest.read && socket.is_readable && result.is_ok() {
+            // Also after a failed write: a peer that takes no more may have said why (RFC 9112 §9.5).
+            if interest.read && socket.is_readable {
                 match socket.stream.poll_read(&mut cx, buffer) {
                     Poll::Ready(Ok(0)) => {
                         shard.handle_eof(now, conn);
@@ -149,11 +153,11 @@ impl<S: Stream> Sockets<S> {
                         shard.handle_read(now, conn, buffer.get_mut(..bytes).unwrap_or_default());
                         moved = true;
                     }
-                    Poll::Ready(Err(error)) => result = Err(error),
+                    Poll::Ready(Err(error)) => (result, moved) = (Err(error), false),
                     Poll::Pending => socket.is_readable = false,
                 }
             }
-            if let Err(error) = result {
+            if let (Err(error), false) = (result, moved) {
                 *slot = None;
                 return shard.handle_closed(now, conn, Some(error));
             }
