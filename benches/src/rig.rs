@@ -1,6 +1,6 @@
 //! A shard whose host is a test: sockets take everything at once, files are in memory, time stands still.
 
-use brolly_core::config::{Config, Files, Handler};
+use brolly_core::config::{Config, Destination, Files, Handler, Policy};
 use brolly_core::http1::StatusCode;
 use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route};
@@ -51,9 +51,16 @@ impl Default for Rig {
 impl Rig {
     /// A shard without connections; its routes are those of `brolly dev`, and `/-/echo`.
     pub fn new() -> Self {
-        let mut config = Config::default();
+        Self::with(None)
+    }
+
+    /// The same, with `policy` for every route.
+    pub fn with(policy: Option<Policy>) -> Self {
+        let mut config = Config { policies: policy.into_iter().collect(), ..Config::default() };
+        config.server.push("server", b"brolly").expect("a good value");
         for (prefix, handler) in handlers() {
-            let route = Route { host: HostPattern::Any, prefix: prefix.into(), to: config.handlers.len().into() };
+            let to = Destination { handler: config.handlers.len(), policy: (!config.policies.is_empty()).then_some(0) };
+            let route = Route { host: HostPattern::Any, prefix: prefix.into(), to };
             config.routes.add(route).expect("the routes are different");
             config.handlers.push(handler);
         }

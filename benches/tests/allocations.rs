@@ -3,6 +3,8 @@
 //! One test: the count is of the whole process. If it fails, `target/tmp/allocations.json` says where, in DHAT's format.
 
 use brolly_benches::rig::{GET, Rig, client_frame, publication};
+use brolly_core::config::{Policy, Shaping};
+use brolly_core::handler::cors::{Cors, Wishes};
 use brolly_core::shard::{ConnId, Slot};
 use bytes::Bytes;
 
@@ -27,10 +29,11 @@ fn nothing_is_allocated_where_everybody_walks() {
         }
     };
 
-    expect("allocations per kept-alive GET of a small cached file", per_get(14), 0);
-    expect("allocations per kept-alive GET of a cached file of 1 KiB", per_get(1024), 0);
+    expect("allocations per kept-alive GET of a small cached file", per_get(Rig::new(), 14), 0);
+    expect("allocations per kept-alive GET of a cached file of 1 KiB", per_get(Rig::new(), 1024), 0);
+    expect("allocations per kept-alive GET with edited fields", per_get(Rig::with(Some(edits())), 14), 0);
     // What is shared seals the head before it: `Storage::seal` in the core's outbox gives its tail away.
-    expect("allocations per kept-alive GET of a cached file of 8 KiB", per_get(8 * 1024), 6);
+    expect("allocations per kept-alive GET of a cached file of 8 KiB", per_get(Rig::new(), 8 * 1024), 6);
     expect("allocations per echo of 64 B", per_echo(1), 0);
     expect("allocations per 16 echoes of 64 B", per_echo(16), 0);
     let one = per_publication(1, Rig::websocket, "/-/ws?topic=a");
@@ -59,11 +62,19 @@ fn least(mut work: impl FnMut()) -> u64 {
     rounds.min().unwrap_or(0)
 }
 
-fn per_get(bytes: usize) -> u64 {
-    let mut rig = Rig::new();
+fn per_get(mut rig: Rig, bytes: usize) -> u64 {
     rig.file = Bytes::from(vec![b'x'; bytes]);
     let conn = rig.idle();
     least(|| assert!(rig.feed(conn, GET).bytes > bytes))
+}
+
+/// A policy that changes the fields of answers.
+fn edits() -> Policy {
+    let mut shaping = Shaping::default();
+    let edits = &mut shaping.response_fields;
+    edits.set("x-frame-options", "DENY").and_then(|()| edits.remove("etag")).expect("good edits");
+    shaping.cors = Cors::new(&Wishes { origins: &["https://a.example"], ..Wishes::default() }).ok();
+    Policy { shaping: Some(Box::new(shaping)), ..Policy::default() }
 }
 
 fn per_echo(in_flight: usize) -> u64 {

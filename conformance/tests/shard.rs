@@ -1,10 +1,10 @@
 //! A whole shard, driven by hand: what must hold for any splitting and interleaving, and bugs that were found.
 #![cfg(not(loom))]
 
-use brolly_core::config::{Config, Files, Handler, Limits};
+use brolly_core::config::{Config, Files, Handler, Limits, Listener};
 use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route, Routes};
-use brolly_core::shard::{ConnId, Effect, IoError, Shard};
+use brolly_core::shard::{Accepted, ConnId, Effect, IoError, Shard};
 use brolly_core::time::{Instant, Now, UnixTime};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -85,4 +85,23 @@ fn who_has_said_everything_gets_all_answers() {
     }
     assert_eq!(answers, 2);
     assert!(shard.interest(conn).close, "nothing is left to be answered");
+}
+
+/// RFC 6797 §7.2: never over plain HTTP.
+#[test]
+fn strict_transport_security_is_said_where_the_listener_has_it() {
+    let mut config = Config::clone(&config(Limits::default()));
+    let value = "max-age=31536000; includeSubDomains";
+    config.listeners = vec![Listener::default(), Listener { is_tls: true, hsts: Some(value.into()) }];
+    let mut shard = Shard::new(Arc::new(config), 0, 1, Seed([7; 32]));
+    for (listener, expected) in [(0, 0), (1, 1)] {
+        let peer = Some(SocketAddr::from(([10, 0, 0, 1], 1024)));
+        let conn = shard.handle_accept(at(0), Accepted { listener, peer, local: None }).unwrap();
+        for request in [&b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n"[..], b"GET / HTTP/1.1\r\nhost : x\r\n\r\n"] {
+            shard.handle_read(at(0), conn, &mut request.to_vec());
+            let answer = written(&mut shard, at(0), conn);
+            let line = format!("\r\nstrict-transport-security: {value}\r\n");
+            assert_eq!(answer.matches(&line).count(), expected, "{answer}");
+        }
+    }
 }

@@ -12,4 +12,5 @@ mod lifecycle;
 mod messages;
 mod proxy;
 mod server;
+mod shaping;
 mod topics;

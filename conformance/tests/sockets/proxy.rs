@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread::spawn;
 
 /// A backend that answers by the last segment of the path. Its port.
-fn backend() -> u16 {
+pub(crate) fn backend() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     spawn(move || {
@@ -36,6 +36,12 @@ fn answer(mut stream: &TcpStream) -> Option<()> {
             send("HTTP/1.1 200 OK\r\nConnection: X-Private\r\nX-Private: 1\r\nX-Public: 2\r\nContent-Length: 0\r\n\r\n")
         }
         "bad" => send("SSH-2.0-x\r\n\r\n").and(None),
+        "cors" => send(
+            "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nVary: Accept\r\nServer: theirs\r\nContent-Length: 0\r\n\r\n",
+        ),
+        "fail" => send(
+            "HTTP/1.1 503 X\r\nAccess-Control-Allow-Origin: *\r\nRetry-After: 9\r\nServer: theirs\r\nContent-Length: 6\r\n\r\ntheirs",
+        ),
         "nothing" => None,
         "upgrade" => {
             send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n")?;

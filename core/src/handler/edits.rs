@@ -2,6 +2,7 @@
 
 use super::template::{Facts, Template, UnknownVariable};
 use crate::http1::{CheckedLines, EncodeError, HeadWriter};
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
@@ -111,12 +112,16 @@ impl Edits {
 }
 
 impl fmt::Display for Edits {
-    /// `- name` for what is taken out, `+ name: value` for what is put in.
+    /// `-name` for what is taken out, `name: value` for what is put in: with `+` before it beside what is there, with `=`
+    /// instead of it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let removed = self.removed.iter().map(|name| format!("- {name}"));
-        let fixed = self.fixed.iter().map(|line| format!("+ {line}"));
-        let varying = self.varying.iter().map(|(name, template)| format!("+ {name}: {template}"));
-        let all: Vec<_> = removed.chain(fixed).chain(varying).collect();
+        let varying = self.varying.iter().map(|(name, template)| format!("{name}: {template}").into());
+        let added: Vec<Cow<'_, str>> = self.fixed.iter().chain(varying).collect();
+        let is_of = |line: &str, name: &str| line.split(':').next().is_some_and(|of| of.eq_ignore_ascii_case(name));
+        let removed = self.removed.iter().filter(|name| !added.iter().any(|line| is_of(line, name)));
+        let sign = |line: &str| if self.removed.iter().any(|name| is_of(line, name)) { '=' } else { '+' };
+        let added = added.iter().map(|line| format!("{}{line}", sign(line)));
+        let all: Vec<_> = removed.map(|name| format!("-{name}")).chain(added).collect();
         f.write_str(&all.join(", "))
     }
 }

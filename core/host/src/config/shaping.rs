@@ -266,7 +266,7 @@ mod tests {
                 "plain HTTP is sent to https",
                 "www. is removed from names",
                 "other origins: https://a.example, with credentials",
-                "response fields: - x-a, - x-b, + Link: a, + Link: b, + X-A: {client}",
+                "response fields: -x-b, +Link: a, +Link: b, =X-A: {client}",
                 "pages for 404, 5xx",
             ]
         );
