@@ -4,7 +4,7 @@
 //! The first eight bytes of an input say how the rest is cut: whole or in pieces, the same must come of it.
 
 use crate::sim::random::Random;
-use brolly_core::config::{Config, Files, Handler, Limits, Proxy, Upstream};
+use brolly_core::config::{Config, Files, Handler, Limits, Proxy, Server, Upstream};
 use brolly_core::http1::{self, Method, Part, RequestDecoder, ResponseDecoder};
 use brolly_core::pubsub;
 use brolly_core::rng::Seed;
@@ -193,7 +193,7 @@ impl Host {
             ("/-/poll", Handler::LongPoll),
             ("/-/publish", Handler::Publish),
             ("/-/ws", Handler::WebSocket),
-            ("/api", Handler::Proxy(Proxy { upstream: 0, replace_prefix: None })),
+            ("/api", Handler::Proxy(Proxy { upstream: 0, replace_prefix: None, buffer_requests: false })),
         ];
         let mut routes = Routes::default();
         for (to, (prefix, _)) in handlers.iter().enumerate() {
@@ -203,7 +203,7 @@ impl Host {
         let pubsub = pubsub::Limits { history_messages: 3, topics: 3, ..pubsub::Limits::default() };
         let limits =
             Limits { connections: 6, outbox_bytes: 2000, poll_messages: 2, pubsub, calls: 2, ..Limits::default() };
-        let upstreams = vec![Upstream { host: "backend".into(), port: 80 }];
+        let upstreams = vec![Upstream::new(&limits, vec![Server::tcp("backend", 80)])];
         let handlers = handlers.into_iter().map(|(_, handler)| handler).collect();
         let config = Config { limits, routes, handlers, upstreams, log_requests: true, ..Config::default() };
         let shard = Shard::new(Arc::new(config), 0, 1, Seed([1; 32]));

@@ -2,8 +2,10 @@
 #![cfg(not(loom))]
 
 use brolly_core::config::{Asset, Config, Handler, Limits};
-use brolly_core::conn::{ClientConn, ClientEvent, Content, ServerConn, ServerEvent, WebSocketConn, WebSocketEvent};
-use brolly_core::http1::{Framing, Method, StatusCode};
+use brolly_core::conn::{
+    ClientConn, ClientEvent, Content, Message, Patience, ServerConn, ServerEvent, WebSocketConn, WebSocketEvent,
+};
+use brolly_core::http1::{Framing, StatusCode};
 use brolly_core::outbox::Outbox;
 use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route};
@@ -88,10 +90,15 @@ fn client(input: &[u8], cuts: &[usize]) -> Vec<String> {
     let limits = Limits::default();
     let (timeouts, now) = (limits.timeouts(), Now::default());
     let mut conn = ClientConn::new(limits.http, now.instant);
-    conn.request(Method::Get, "/", Framing::Empty, |head| head.field("host", b"a").map(|_| ())).unwrap();
-    conn.handle_connected(now, &timeouts, limits.upstream_timeout);
+    let patience = Patience { first_byte: limits.upstream_timeout, idle: limits.upstream_timeout };
+    let head = Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n");
+    conn.request(&Message { head, framing: Framing::Empty, is_head: false, content: None }, Some("a"));
+    conn.handle_connected(now, &timeouts, &patience);
+    let written = conn.outbox().len();
+    conn.outbox().advance(written);
+    conn.wrote(now, &timeouts, &patience);
     feed(input, cuts, |unread| {
-        let (used, event) = conn.receive(now, limits.upstream_timeout, unread);
+        let (used, event) = conn.receive(now, &patience, unread);
         let said = event.map(|event| match event {
             ClientEvent::Response(head, framing) => format!("response {} {framing:?}", head.status.as_u16()),
             ClientEvent::Content(data) => format!("content {}", data.escape_ascii()),

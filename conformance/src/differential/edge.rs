@@ -1,6 +1,6 @@
 //! A whole shard with one proxying route, between a client and a backend that are buffers.
 
-use brolly_core::config::{Config, Handler, Limits, Proxy, Upstream};
+use brolly_core::config::{Config, Handler, Limits, Proxy, Server, Upstream};
 use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route, Routes};
 use brolly_core::shard::{ConnId, Effect, Shard};
@@ -59,8 +59,8 @@ impl Edge {
         let config = Config {
             limits: Limits::default(),
             routes,
-            handlers: vec![Handler::Proxy(Proxy { upstream: 0, replace_prefix: None })],
-            upstreams: vec![Upstream { host: "10.0.0.2".into(), port: 80 }],
+            handlers: vec![Handler::Proxy(Proxy { upstream: 0, replace_prefix: None, buffer_requests: false })],
+            upstreams: vec![Upstream::new(&Limits::default(), vec![Server::tcp("10.0.0.2", 80)])],
             ..Config::default()
         };
         let mut shard = Shard::new(Arc::new(config), 0, 1, Seed([1; 32]));

@@ -1,6 +1,6 @@
 //! What the simulated shards serve, and what their answers must be.
 
-use brolly_core::config::{Asset, Config, Files, Handler, Limits, Proxy, Upstream};
+use brolly_core::config::{Asset, Config, Files, Handler, Limits, Proxy, Server, Upstream};
 use brolly_core::http1::StatusCode;
 use brolly_core::route::{HostPattern, Route, Routes};
 use bytes::Bytes;
@@ -52,8 +52,8 @@ pub(crate) fn config(limits: Limits) -> Arc<Config> {
     let handlers: Vec<(&str, Handler)> = vec![
         ("/", Handler::Files(Files { root: "/site".into(), index: "index.html".into() })),
         ("/assets", Handler::Memory(assets.collect())),
-        ("/api", Handler::Proxy(Proxy { upstream: 0, replace_prefix: None })),
-        ("/num", Handler::Proxy(Proxy { upstream: 1, replace_prefix: Some("/api".into()) })),
+        ("/api", Handler::Proxy(Proxy { upstream: 0, replace_prefix: None, buffer_requests: false })),
+        ("/num", Handler::Proxy(Proxy { upstream: 1, replace_prefix: Some("/api".into()), buffer_requests: false })),
         ("/gone", Handler::Status(StatusCode::new(410).unwrap_or(StatusCode::NOT_FOUND))),
         ("/-/echo", Handler::Echo),
         ("/-/ws", Handler::WebSocket),
@@ -67,13 +67,13 @@ pub(crate) fn config(limits: Limits) -> Arc<Config> {
         assert!(added.is_ok(), "{prefix} twice");
     }
     Arc::new(Config {
+        upstreams: vec![
+            Upstream::new(&limits, vec![Server::tcp("backend.test", 80)]),
+            Upstream::new(&limits, vec![Server::tcp("10.1.0.9", 81)]),
+        ],
         limits,
         routes,
         handlers: handlers.into_iter().map(|(_, handler)| handler).collect(),
-        upstreams: vec![
-            Upstream { host: "backend.test".into(), port: 80 },
-            Upstream { host: "10.1.0.9".into(), port: 81 },
-        ],
         log_requests: true,
         ..Config::default()
     })

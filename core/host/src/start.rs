@@ -9,8 +9,7 @@ use crate::files::Files;
 use crate::io::reason;
 use crate::listen::{self, Bound};
 use crate::log::{Format, Log, say};
-use crate::url::Url;
-use brolly_core::config::{Config, Handler, Upstream};
+use brolly_core::config::{Config, Handler};
 use brolly_core::driver::{Control, Parts, fleet};
 use brolly_core::rng::Seed;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -151,8 +150,9 @@ impl Server {
             let to = match self.config.handlers.get(route.to.handler) {
                 Some(Handler::Files(files)) => files.root.to_string(),
                 Some(Handler::Proxy(proxy)) => match self.config.upstreams.get(proxy.upstream) {
-                    Some(Upstream { host, port }) => {
-                        Url { host: host.clone(), port: *port, path: proxy.replace_prefix.clone() }.to_string()
+                    Some(upstream) => {
+                        let path = proxy.replace_prefix.as_deref().unwrap_or_default();
+                        upstream.servers.first().map(|of| format!("{}{path}", config::shown(of))).unwrap_or_default()
                     }
                     None => continue,
                 },

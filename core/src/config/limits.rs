@@ -56,19 +56,31 @@ pub struct Limits {
     pub pong_timeout: Duration,
     /// The longest wait a long-poll may ask for. Default 55 s; longer wishes are cut to this.
     pub poll_wait: Duration,
-    /// To connect to a backend, including the look-up of its name. Default 5 s. Then 504.
+    /// To connect to a backend, including the look-up of its name. Default 5 s. Then the next server, or 504. This and the
+    /// following ones are what an upstream has that says nothing else.
     pub connect_timeout: Duration,
     /// From the end of a request to the first byte of the backend's answer, and between its bytes. Default 60 s. Then
     /// 504, or an aborted response. Upgraded connections have none.
     pub upstream_timeout: Duration,
     /// Without a byte in either direction of a tunnel. Default 10 min: sockets behind it ping more often. Then drop.
     pub tunnel_timeout: Duration,
-    /// Connections per backend. Default 1,024. Beyond: 503.
+    /// Connections per server of an upstream. Default 1,024. Beyond: the queue.
     pub upstream_connections: usize,
-    /// Idle connections kept per backend. Default 64. Beyond: the oldest is closed.
+    /// Requests of an upstream that wait for a connection. Default 128. Beyond: 503.
+    pub upstream_queue: usize,
+    /// How long they wait. Default 5 s. Then 503.
+    pub upstream_queue_timeout: Duration,
+    /// Further attempts for a request that no server has acted on. Default 1; 502 or 504 after that. A kept connection that
+    /// turns out to be closed costs none.
+    pub upstream_retries: u8,
+    /// Idle connections kept per server. Default 64. Beyond: the oldest is closed.
     pub upstream_idle: usize,
     /// How long an idle connection to a backend is kept. Default 60 s.
     pub upstream_idle_timeout: Duration,
+    /// A request that could not be sent twice (RFC 9110 §9.2.2: `POST`, or content that streams through) goes over a kept
+    /// connection only if that was idle for no longer than this, and over a new one otherwise: the server may be about to
+    /// close it. Default 1 s, shorter than servers keep theirs.
+    pub upstream_fresh: Duration,
     /// How long a look-up of a backend's name holds. Default 30 s.
     pub resolve_ttl: Duration,
     /// Bytes of small files kept in memory. Default 16 MiB per shard. Beyond: the one longest unused goes.
@@ -124,8 +136,12 @@ impl Default for Limits {
             upstream_timeout: Duration::from_secs(60),
             tunnel_timeout: Duration::from_secs(600),
             upstream_connections: 1024,
+            upstream_queue: 128,
+            upstream_queue_timeout: Duration::from_secs(5),
+            upstream_retries: 1,
             upstream_idle: 64,
             upstream_idle_timeout: Duration::from_secs(60),
+            upstream_fresh: Duration::from_secs(1),
             resolve_ttl: Duration::from_secs(30),
             file_cache_bytes: 16 * 1024 * 1024,
             file_cache_file_bytes: 64 * 1024,

@@ -3,10 +3,12 @@
 mod limits;
 mod policy;
 mod shaping;
+mod upstream;
 
 pub use limits::Limits;
 pub use policy::{AccessRules, Policy};
 pub use shaping::Shaping;
+pub use upstream::{HealthCheck, HostField, Server, Upstream};
 
 use crate::handler::pages::Pages;
 use crate::handler::redirect::Redirect;
@@ -152,13 +154,6 @@ pub struct Proxy {
     pub upstream: usize,
     /// What the route's prefix is replaced with; `None` keeps the path as it is.
     pub replace_prefix: Option<Box<str>>,
-}
-
-/// A backend: a host (a name or an IP address without brackets) and a port, spoken to in plain HTTP/1.1.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Upstream {
-    /// A name, or an IP address without brackets.
-    pub host: Box<str>,
-    /// TCP port.
-    pub port: u16,
+    /// Whether a connection is taken only when the request is here completely: slow clients do not occupy the backend.
+    pub buffer_requests: bool,
 }

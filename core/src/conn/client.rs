@@ -11,6 +11,65 @@ use crate::outbox::Outbox;
 use crate::time::{Instant, Now};
 use bytes::Bytes;
 use core::time::Duration;
+use memchr::memchr;
+
+/// How long a server may be silent.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Patience {
+    /// From the end of the request, or from an interim response, to the head of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces of the answer.
+    pub idle: Duration,
+}
+
+/// A request as it is sent, over more than one connection if need be.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Message {
+    /// The head, framing and the empty line included; [`encode_request`] makes one. `Host` may be missing.
+    pub head: Bytes,
+    /// How the content is delimited.
+    pub framing: Framing,
+    /// `HEAD`: the answer has no content.
+    pub is_head: bool,
+    /// All of the content, if it is here already.
+    pub content: Option<Whole>,
+}
+
+/// All of a request's content.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Whole {
+    /// The content, without its coding.
+    pub data: Bytes,
+    /// What follows it: the last chunk, with the trailers.
+    pub end: Bytes,
+}
+
+/// Writes a request head to `out`. `fields` writes all fields but the framing.
+///
+/// # Errors
+/// A field or target that cannot be written; nothing was.
+pub fn encode_request(
+    out: &mut Outbox,
+    method: Method<'_>,
+    target: &str,
+    framing: Framing,
+    fields: impl FnOnce(&mut HeadWriter<'_>) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
+    let mut head = HeadWriter::request(out, method.as_str(), target)?;
+    fields(&mut head)?;
+    match framing {
+        Framing::Empty | Framing::UntilClose => {}
+        Framing::Length(length) => _ = head.content_length(length)?,
+        Framing::Chunked => _ = head.chunked()?,
+    }
+    head.finish();
+    Ok(())
+}
+
+/// The last chunk of a request whose content is held back, with its trailers.
+pub fn encode_end(out: &mut Outbox, trailers: Option<&Fields<'_>>) {
+    end_chunks(out, trailers);
+}
 
 /// What a server did.
 #[derive(Debug)]
@@ -53,8 +112,11 @@ pub struct ClientConn {
     paused: bool,
     closed: bool,
     connected: bool,
+    is_untouched: bool,
     /// Silence of the server, while it owes something.
     read_by: Option<Instant>,
+    /// The end of the exchange, whatever happens.
+    until: Option<Instant>,
     write_by: WriteTimer,
 }
 
@@ -71,16 +133,18 @@ impl ClientConn {
             paused: false,
             closed: false,
             connected: false,
+            is_untouched: true,
             read_by: Some(connect_by),
+            until: None,
             write_by: WriteTimer::default(),
         }
     }
 
-    /// The connection stands; `silence` is how long the server may take from now.
-    pub fn handle_connected(&mut self, now: Now, timeouts: &Timeouts, silence: Duration) {
+    /// The connection stands.
+    pub fn handle_connected(&mut self, now: Now, timeouts: &Timeouts, patience: &Patience) {
         self.connected = true;
-        self.read_by = (self.response != Response::Idle).then(|| now.instant + silence);
-        self.write_by.queued(now.instant, timeouts.write, self.out.len());
+        self.read_by = None;
+        self.sent(now, timeouts, patience);
     }
 
     /// Whether the connection stands.
@@ -88,50 +152,62 @@ impl ClientConn {
         self.connected
     }
 
-    /// Sends a request head. `fields` writes all fields but the framing.
-    ///
-    /// # Errors
-    /// A field or target that cannot be written; nothing was.
-    pub fn request(
-        &mut self,
-        method: Method<'_>,
-        target: &str,
-        framing: Framing,
-        fields: impl FnOnce(&mut HeadWriter<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), EncodeError> {
-        let mut head = HeadWriter::request(&mut self.out, method.as_str(), target)?;
-        fields(&mut head)?;
+    /// Sends a request, without its content if that is still to come. `host` is written behind the request line.
+    pub fn request(&mut self, message: &Message, host: Option<&str>) {
+        let Message { head, framing, is_head, content } = message;
+        match (host, memchr(b'\n', head).and_then(|end| head.split_at_checked(end + 1))) {
+            (Some(host), Some((line, fields))) => {
+                for piece in [line, b"host: ", host.as_bytes(), b"\r\n", fields] {
+                    self.out.extend(piece);
+                }
+            }
+            (Some(_) | None, _) => self.out.share(head),
+        }
         self.request = match framing {
-            Framing::Empty | Framing::UntilClose => Request::Done,
-            Framing::Length(length) => {
-                head.content_length(length)?;
-                if length == 0 { Request::Done } else { Request::Length(length) }
-            }
-            Framing::Chunked => {
-                head.chunked()?;
-                Request::Chunked
-            }
+            Framing::Empty | Framing::UntilClose | Framing::Length(0) => Request::Done,
+            Framing::Length(length) => Request::Length(*length),
+            Framing::Chunked => Request::Chunked,
         };
-        head.finish();
-        self.decoder.expect(method);
+        if let Some(Whole { data, end }) = content {
+            match self.request {
+                Request::Chunked => http1::chunk_shared(&mut self.out, data.clone()),
+                Request::Idle | Request::Length(_) | Request::Done => self.out.share(data),
+            }
+            self.out.share(end);
+            self.request = Request::Done;
+        }
+        self.decoder.expect(if *is_head { Method::Head } else { Method::Get });
         self.response = Response::Awaited;
         self.persist = true;
-        Ok(())
+        self.is_untouched = true;
+        if self.connected {
+            // It is not idle any more.
+            self.read_by = None;
+        }
     }
 
-    /// Sends `request`, the bytes of a request without content that another connection did not answer.
-    pub fn repeat(&mut self, request: Bytes, method: Method<'_>) {
-        self.out.push(request);
-        self.decoder.expect(method);
-        self.request = Request::Done;
-        self.response = Response::Awaited;
+    /// Whether nothing of the request has been written: the server cannot have acted on it.
+    pub fn is_untouched(&self) -> bool {
+        self.is_untouched
     }
 
-    /// Something was queued: the deadlines begin.
-    pub fn sent(&mut self, now: Now, timeouts: &Timeouts, silence: Duration) {
+    /// Whether nothing of the request is still to come.
+    pub fn is_request_sent(&self) -> bool {
+        self.request == Request::Done
+    }
+
+    /// Whether a byte of the answer has arrived, interim responses included.
+    pub fn is_answering(&self) -> bool {
+        self.response != Response::Awaited || !self.decoder.is_untouched()
+    }
+
+    /// Something was queued: the deadlines begin. The server's begins with the end of the request.
+    pub fn sent(&mut self, now: Now, timeouts: &Timeouts, patience: &Patience) {
         if self.connected {
             self.write_by.queued(now.instant, timeouts.write, self.out.len());
-            self.read_by = Some(now.instant + silence);
+            if self.response == Response::Awaited && self.request == Request::Done {
+                self.read_by = Some(now.instant + patience.first_byte);
+            }
         }
     }
 
@@ -160,14 +236,17 @@ impl ClientConn {
     }
 
     /// Takes the next event from the unread bytes; returns how many it used. Nothing while paused or switched.
-    pub fn receive<'i>(&mut self, now: Now, silence: Duration, input: &'i [u8]) -> (usize, Option<ClientEvent<'i>>) {
+    pub fn receive<'i>(&mut self, now: Now, patience: &Patience, input: &'i [u8]) -> (usize, Option<ClientEvent<'i>>) {
         if self.closed {
             return (input.len(), None);
         }
         match self.response {
             Response::Switched => return (0, None),
-            // RFC 9112 §9.2: bytes that nobody asked for; the connection cannot be trusted any more.
-            Response::Idle if !input.is_empty() => {
+            // RFC 9112 §9.2: bytes that nobody asked for; the connection cannot be trusted any more. An answer to a
+            // request that was not sent yet is none either.
+            Response::Idle | Response::Awaited
+                if !input.is_empty() && (self.is_untouched || self.response == Response::Idle) =>
+            {
                 self.closed = true;
                 return (input.len(), None);
             }
@@ -175,9 +254,11 @@ impl ClientConn {
             Response::Awaited | Response::Content if self.paused => return (0, None),
             Response::Awaited | Response::Content => {}
         }
-        self.read_by = Some(now.instant + silence);
+        if self.response == Response::Content {
+            self.read_by = Some(now.instant + patience.idle);
+        }
         match self.decoder.decode(input) {
-            Ok((used, part)) => (used, part.map(|part| self.handle_part(part))),
+            Ok((used, part)) => (used, part.map(|part| self.handle_part(now, patience, part))),
             Err(error) => {
                 self.closed = true;
                 (input.len(), Some(ClientEvent::Failed(error)))
@@ -199,7 +280,7 @@ impl ClientConn {
         }
     }
 
-    fn handle_part<'i>(&mut self, part: Part<'i, ResponseHead<'i>>) -> ClientEvent<'i> {
+    fn handle_part<'i>(&mut self, now: Now, patience: &Patience, part: Part<'i, ResponseHead<'i>>) -> ClientEvent<'i> {
         match part {
             Part::Head(head, framing) => {
                 if head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -208,6 +289,9 @@ impl ClientConn {
                 } else if head.status.as_u16() >= 200 {
                     self.response = Response::Content;
                     self.persist = head.keep_alive() && framing != Framing::UntilClose;
+                    self.read_by = Some(now.instant + patience.idle);
+                } else if self.read_by.is_some() {
+                    self.read_by = Some(now.instant + patience.first_byte);
                 }
                 ClientEvent::Response(head, framing)
             }
@@ -231,6 +315,7 @@ impl ClientConn {
         if clean {
             self.request = Request::Idle;
             self.paused = false;
+            self.until = None;
         }
         clean
     }
@@ -240,11 +325,17 @@ impl ClientConn {
         self.read_by = Some(at);
     }
 
+    /// The exchange has to be over by then.
+    pub fn finish_by(&mut self, at: Instant) {
+        self.until = Some(at);
+    }
+
     /// Some of the outbox was written.
-    pub fn wrote(&mut self, now: Now, timeouts: &Timeouts, silence: Duration) {
+    pub fn wrote(&mut self, now: Now, timeouts: &Timeouts, patience: &Patience) {
+        self.is_untouched = false;
         self.write_by.wrote(now.instant, timeouts.write, self.out.len());
-        if matches!(self.response, Response::Awaited) {
-            self.read_by = Some(now.instant + silence);
+        if self.response == Response::Awaited && self.request == Request::Done {
+            self.read_by = Some(now.instant + patience.first_byte);
         }
     }
 
@@ -258,7 +349,8 @@ impl ClientConn {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn deadline(&self) -> Option<Instant> {
         // While paused the server is not to blame for its silence.
-        earlier(self.read_by.filter(|_| !self.paused), self.write_by.0).filter(|_| !self.closed)
+        let silence = self.read_by.filter(|_| !self.paused);
+        earlier(earlier(silence, self.until), self.write_by.0).filter(|_| !self.closed)
     }
 
     /// Stops reading the response: its consumer is slow.
@@ -267,10 +359,10 @@ impl ClientConn {
     }
 
     /// Reads the response again.
-    pub fn resume(&mut self, now: Now, silence: Duration) {
+    pub fn resume(&mut self, now: Now, patience: &Patience) {
         if self.paused {
             self.paused = false;
-            self.read_by = self.read_by.map(|_| now.instant + silence);
+            self.read_by = self.read_by.map(|_| now.instant + patience.idle);
         }
     }
 

@@ -10,7 +10,7 @@ mod server;
 mod tunnel;
 mod websocket;
 
-pub use client::{ClientConn, ClientEvent};
+pub use client::{ClientConn, ClientEvent, Message, Patience, Whole, encode_end, encode_request};
 pub use server::{Content, ServerConn, ServerEvent};
 pub use tunnel::TunnelConn;
 pub use websocket::{WebSocketConn, WebSocketEvent};

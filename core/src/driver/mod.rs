@@ -190,6 +190,7 @@ impl<R: Runtime> Driver<R> {
         let work = match effect {
             Effect::CloseFile(file) => return self.runtime.close_file(file),
             Effect::Log(access) => return self.runtime.log(&access),
+            Effect::Notice(notice) => return self.runtime.notice(&notice),
             Effect::Send { to, mail } => return self.send(to.into(), mail),
             Effect::Connect { conn, to, tls } => Work::Connect { conn, to, tls },
             Effect::OpenFile { op, root, path } => Work::OpenFile { op, root, path },

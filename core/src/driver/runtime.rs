@@ -1,6 +1,6 @@
 //! What the event loop needs of an async runtime: two small traits.
 
-use crate::shard::{Accepted, Access, Address, Completion, ConnId, FileId, Introduction, IoError, OpId};
+use crate::shard::{Accepted, Access, Address, Completion, ConnId, FileId, Introduction, IoError, Notice, OpId};
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -33,6 +33,9 @@ pub trait Runtime {
 
     /// Writes one line of the access log.
     fn log(&mut self, access: &Access);
+
+    /// Writes down that a server is up, or not. By default nobody is told.
+    fn notice(&mut self, _: &Notice) {}
 }
 
 /// A connected socket, in both directions. Readiness is up to the implementation: the driver polls until pending.

@@ -50,18 +50,19 @@ fn cut<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
     Some(rest)
 }
 
-/// The fields of a request on its way to the backend. `authority` is its own, for clients that named none.
+/// The fields of a request on its way to the backend. Without `host`, `Host` is written later.
 ///
 /// # Errors
 /// A field that cannot be written.
 pub fn request(
     head: &RequestHead<'_>,
     origin: &Origin<'_>,
-    authority: &str,
+    host: Option<&str>,
     out: &mut HeadWriter<'_>,
 ) -> Result<(), EncodeError> {
-    let host = head.host().map(|host| host.as_str()).filter(|host| !host.is_empty());
-    out.field("host", host.unwrap_or(authority).as_bytes())?;
+    if let Some(host) = host {
+        out.field("host", host.as_bytes())?;
+    }
     match head.upgrade() {
         Some(upgrade) => _ = out.field("connection", b"upgrade")?.field("upgrade", upgrade.as_bytes())?,
         // RFC 9110 §10.1.4: we can pass trailers on if the client takes them.
@@ -102,6 +103,18 @@ pub fn upgrade(head: &ResponseHead<'_>, out: &mut HeadWriter<'_>) -> Result<(), 
         out.field("upgrade", protocol)?;
     }
     response(head, Framing::Chunked, out)
+}
+
+/// Whether a 101 switches to one of the protocols that were `wanted`, as `Upgrade` said it (RFC 9110 §7.8).
+pub fn is_switch_to(head: &ResponseHead<'_>, wanted: &str) -> bool {
+    let is_wanted = |protocol: &[u8]| wanted.split(',').any(|of| of.trim().as_bytes().eq_ignore_ascii_case(protocol));
+    head.fields.get("upgrade").is_some() && head.fields.list("upgrade").all(is_wanted)
+}
+
+/// The value of a cookie (RFC 6265 §4.2.1): the first with this name.
+pub fn cookie<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a [u8]> {
+    let mut pairs = fields.all("cookie").flat_map(|value| value.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    pairs.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 fn copy(

@@ -188,7 +188,7 @@ mod tests {
         let origin = Origin { client, peer, is_tls: false, is_believed, forwarding, id, vouched };
         let mut out = Outbox::new();
         let mut writer = HeadWriter::request(&mut out, "GET", "/").unwrap();
-        forward::request(&head, &origin, "backend", &mut writer).unwrap();
+        forward::request(&head, &origin, Some("a:81"), &mut writer).unwrap();
         writer.finish();
         let written = String::from_utf8(out.tail().clone()).unwrap();
         let ours = ["host: a:81", "via: 1.1 brolly", "x-barium: 00000000-0000-0000-0000-000000000000"];

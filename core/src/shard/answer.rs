@@ -159,8 +159,16 @@ impl Shard {
                 let (id, peer) = (server.id, slot.peer);
                 self.effects.push_back(access(now, id, peer, *line));
             }
-            if let Exchange::Proxying(upstream) = exchange {
-                self.abandon_upstream(now, upstream);
+            match exchange {
+                Exchange::Asking(asking) => self.abandon_call(now, conn, &asking.call),
+                Exchange::Proxying(call) => self.abandon_call(now, conn, &call),
+                Exchange::Idle
+                | Exchange::Opening(_)
+                | Exchange::Sending(_)
+                | Exchange::Poll(_)
+                | Exchange::Publishing(_)
+                | Exchange::Published(_)
+                | Exchange::Stream(_) => {}
             }
         }
         if wants_more {

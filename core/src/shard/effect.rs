@@ -3,6 +3,7 @@
 use super::mail::Mail;
 use crate::arena::Id;
 use crate::time::{Now, UnixTime};
+use crate::upstream::State;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -42,6 +43,8 @@ pub enum Effect {
     },
     /// One request was answered: write it to the log.
     Log(Box<Access>),
+    /// A server is up or not from now on: write it to the log.
+    Notice(Box<Notice>),
     /// Open a file or find out that it is a directory; [`Completion::Opened`] follows.
     OpenFile {
         /// Names the answer.
@@ -132,6 +135,19 @@ pub enum IoError {
     Tls,
     /// Anything else.
     Other,
+}
+
+/// A server of an upstream has another state now, for the log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Notice {
+    /// When it was found out.
+    pub at: Now,
+    /// [`Upstream::name`](crate::config::Upstream::name).
+    pub upstream: Box<str>,
+    /// Which server.
+    pub server: Address,
+    /// What it is from now on; the end of a rest is not told.
+    pub state: State,
 }
 
 /// One answered request, for the log.

@@ -96,7 +96,7 @@ impl Shard {
     /// An operation of the host came back.
     pub fn handle_completion(&mut self, now: Now, op: OpId, result: Result<Completion, IoError>) {
         match self.operations.remove(&op) {
-            Some(Operation::Resolve(upstream)) => self.handle_resolved(now, upstream, result),
+            Some(Operation::Resolve(upstream, server)) => self.handle_resolved(now, (upstream, server), result),
             Some(Operation::File(conn)) => {
                 self.lend(conn);
                 self.handle_file(now, conn, op, result);

@@ -82,7 +82,8 @@ impl Shard {
                 (Exchange::Poll(_), Some(joined)) => self.joined_poll(now, conn, member, topic, joined),
                 (Exchange::Poll(_), None) => self.refuse_poll(now, conn),
                 (
-                    Exchange::Idle
+                    Exchange::Asking(_)
+                    | Exchange::Idle
                     | Exchange::Opening(_)
                     | Exchange::Sending(_)
                     | Exchange::Proxying(_)
@@ -202,7 +203,8 @@ impl Hand<'_> {
                         self.polls.push(conn);
                     }
                 }
-                Exchange::Idle
+                Exchange::Asking(_)
+                | Exchange::Idle
                 | Exchange::Opening(_)
                 | Exchange::Sending(_)
                 | Exchange::Proxying(_)

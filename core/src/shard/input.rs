@@ -1,5 +1,6 @@
 //! Sockets: bytes in, bytes out, ends, deadlines.
 
+use super::proxy::Purpose;
 use super::slot::{Exchange, Role, Server, Slot};
 use super::{ConnId, FAN_OUT, HIGH_WATER, IoError, LOW_WATER, Shard};
 use crate::http1::StatusCode;
@@ -54,7 +55,11 @@ impl Shard {
         let pending = out.len();
         self.storage.reclaim(out);
         match &mut slot.role {
-            Role::Client(client) => client.conn.wrote(now, &self.timeouts, self.config.limits.upstream_timeout),
+            Role::Client(client) => {
+                if let Some(configured) = self.config.upstreams.get(client.upstream) {
+                    client.conn.wrote(now, &self.timeouts, &configured.patience());
+                }
+            }
             Role::Server(server) => server.conn.wrote(now, &self.timeouts),
             Role::Tunnel(tunnel) => tunnel.conn.wrote(now, &self.timeouts),
             Role::WebSocket(socket) => socket.conn.wrote(now, &self.timeouts),
@@ -85,12 +90,9 @@ impl Shard {
         }
         let Some(slot) = self.slots.remove(conn) else { return };
         match slot.role {
-            Role::Client(client) => {
-                if let Some(pool) = self.pools.get_mut(client.upstream) {
-                    pool.closed(conn);
-                }
-            }
-            Role::Server(server) => self.abandon(now, slot.peer, server),
+            // There may be room for another.
+            Role::Client(client) => self.pump(now, client.upstream),
+            Role::Server(server) => self.abandon(now, conn, slot.peer, server),
             Role::Tunnel(tunnel) => self.handle_tunnel_closed(now, &tunnel),
             Role::WebSocket(socket) => self.leave(&socket.members),
         }
@@ -114,6 +116,7 @@ impl Shard {
             self.settle(now, conn);
         }
         self.home.handle_timeout(now.instant);
+        self.keep_up(now);
         if self.shutdown.is_some_and(|at| at <= now.instant) {
             self.abort_all(now);
         }
@@ -136,11 +139,11 @@ impl Shard {
                     }
                     Exchange::Poll(poll) if poll.deadline() <= now.instant => self.answer_poll(now, conn),
                     Exchange::Stream(stream) if stream.heartbeat <= now.instant => self.send_heartbeat(now, conn),
+                    Exchange::Asking(_) | Exchange::Proxying(_) => self.handle_call_deadline(now, conn),
                     Exchange::Idle
                     | Exchange::Opening(_)
                     | Exchange::Sending(_)
                     | Exchange::Poll(_)
-                    | Exchange::Proxying(_)
                     | Exchange::Publishing(_)
                     | Exchange::Published(_)
                     | Exchange::Stream(_) => {}
@@ -177,7 +180,8 @@ impl Shard {
                     (used, is_event)
                 }
                 Role::Client(client) => {
-                    let (used, event) = client.conn.receive(now, config.limits.upstream_timeout, rest);
+                    let Some(configured) = config.upstreams.get(client.upstream) else { return input.len() };
+                    let (used, event) = client.conn.receive(now, &configured.patience(), rest);
                     let is_event = event.is_some();
                     if let Some(event) = event {
                         self.handle_client_event(now, conn, event);
@@ -214,6 +218,8 @@ impl Shard {
                 self.lend(conn);
                 self.consume_leftover(now, conn);
                 self.settle(now, conn);
+            } else if let Some(client) = self.released.pop_front() {
+                self.keep(now, client);
             } else if let Some(mail) = self.loopback.pop_front() {
                 self.handle_mail_now(now, mail);
             } else if budget > 0 && self.subscribers.is_pending() {
@@ -233,13 +239,14 @@ impl Shard {
     }
 
     /// A client has gone in the middle of something.
-    fn abandon(&mut self, now: Now, peer: Option<SocketAddr>, mut server: Server) {
+    fn abandon(&mut self, now: Now, conn: ConnId, peer: Option<SocketAddr>, mut server: Server) {
         self.log(now, peer, &mut server);
         match server.exchange {
             Exchange::Sending(sending) => self.effects.push_back(super::Effect::CloseFile(sending.file)),
             Exchange::Poll(poll) => self.leave_poll(*poll),
             Exchange::Stream(stream) => self.leave(&stream.members),
-            Exchange::Proxying(upstream) => self.abandon_upstream(now, upstream),
+            Exchange::Asking(asking) => self.abandon_call(now, conn, &asking.call),
+            Exchange::Proxying(call) => self.abandon_call(now, conn, &call),
             Exchange::Idle | Exchange::Opening(_) | Exchange::Publishing(_) | Exchange::Published(_) => {}
         }
     }
@@ -253,11 +260,13 @@ impl Shard {
         match &mut slot.role {
             Role::Server(server) => match &server.exchange {
                 Exchange::Sending(_) => self.read_file(conn),
-                Exchange::Proxying(upstream) => {
-                    let upstream = *upstream;
-                    self.resume_upstream(now, upstream);
+                Exchange::Proxying(call) => {
+                    if let Some(client) = call.client() {
+                        self.resume_upstream(now, client);
+                    }
                 }
-                Exchange::Idle
+                Exchange::Asking(_)
+                | Exchange::Idle
                 | Exchange::Opening(_)
                 | Exchange::Poll(_)
                 | Exchange::Publishing(_)
@@ -265,7 +274,9 @@ impl Shard {
                 | Exchange::Stream(_) => {}
             },
             Role::Client(client) => {
-                if let Some(downstream) = client.downstream {
+                if let Purpose::Call(downstream) = client.purpose
+                    && client.conn.is_connected()
+                {
                     self.resume_downstream(now, downstream);
                 }
             }

@@ -17,7 +17,7 @@
 //! | `shape.rs` | what its route changes about messages |
 //! | `admit.rs` | what its route asks for before that |
 //! | `files.rs` | files: opening, sending, the cache |
-//! | `proxy.rs`, `tunnel.rs` | requests to backends, upgraded connections |
+//! | `proxy/`, `tunnel.rs` | requests to backends, upgraded connections |
 //! | `follow.rs` | subscriptions: joining, fan-out, leaving |
 //! | `stream.rs`, `poll.rs`, `calls.rs` | subscribers by event stream, long-poll, WebSocket |
 //! | `publish.rs` | publishers |
@@ -50,7 +50,7 @@ mod usage;
 pub mod wheel;
 
 pub use accept::{Accepted, Introduction};
-pub use effect::{Access, Address, Completion, ConnId, Effect, FileId, IoError, OpId};
+pub use effect::{Access, Address, Completion, ConnId, Effect, FileId, IoError, Notice, OpId};
 pub use mail::{Busy, Mail, Receipt};
 pub use slot::Slot;
 pub use usage::Usage;
@@ -59,12 +59,12 @@ use crate::arena::Arena;
 use crate::config::Config;
 use crate::conn::{Interest, Timeouts};
 use crate::http1::Limits;
-use crate::outbox::Storages;
+use crate::outbox::{Outbox, Storages};
 use crate::pubsub::{Epoch, Home, Subscribers};
 use crate::rng::{Rng, Seed};
 use crate::text::date;
 use crate::time::{Instant, Now};
-use crate::upstream::Pool;
+use crate::upstream::Upstream;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -94,6 +94,8 @@ pub struct Shard {
     agenda: Agenda,
     /// Connections whose left-over bytes can be used again.
     resumed: VecDeque<ConnId>,
+    /// Connections to backends whose exchange is over.
+    released: VecDeque<ConnId>,
     effects: VecDeque<Effect>,
     /// Mail to this shard itself.
     loopback: VecDeque<Mail>,
@@ -103,7 +105,11 @@ pub struct Shard {
 
     home: Home,
     subscribers: Subscribers<ConnId>,
-    pools: Vec<Pool<ConnId>>,
+    upstreams: Vec<Upstream<ConnId, Address>>,
+    /// When an upstream wants something that no connection waits for.
+    upkeep: Option<Instant>,
+    /// Where heads of requests are written before it is known who gets them. Empty.
+    scratch: Outbox,
     cache: files::Cache,
     /// Send-queue storage for the next connection that has something to send.
     storage: Storages,
@@ -145,7 +151,8 @@ impl Agenda {
 #[derive(Clone, Copy, Debug)]
 enum Operation {
     File(ConnId),
-    Resolve(usize),
+    /// Of an upstream, a server.
+    Resolve(usize, usize),
 }
 
 impl Shard {
@@ -162,13 +169,16 @@ impl Shard {
             slots: Arena::new(),
             agenda: Agenda::default(),
             resumed: VecDeque::new(),
+            released: VecDeque::new(),
             effects: VecDeque::new(),
             loopback: VecDeque::new(),
             operations: BTreeMap::new(),
             next_number: 0,
             home: Home::new(epoch, config.limits.pubsub),
             subscribers: Subscribers::new(),
-            pools: config.upstreams.iter().map(|_| Pool::default()).collect(),
+            upstreams: config.upstreams.iter().map(proxy::state).collect(),
+            upkeep: config.upstreams.iter().any(|of| of.health.is_some()).then(Instant::default),
+            scratch: Outbox::new(),
             cache: files::Cache::default(),
             storage: Storages::new(FAN_OUT),
             date: (date::format(0), 0),
@@ -226,6 +236,8 @@ impl Shard {
             return Some(Instant::default());
         }
         let timers = crate::conn::earlier(self.agenda.wheel.poll_timeout(), self.home.poll_timeout());
+        let upkeep = self.upkeep.filter(|_| self.shutdown.is_none());
+        let timers = crate::conn::earlier(timers, upkeep);
         crate::conn::earlier(timers, self.shutdown.filter(|_| !self.slots.is_empty()))
     }
 

@@ -1,5 +1,6 @@
 //! What shards do about each other's mail, and the end of the shard.
 
+use super::proxy::Purpose;
 use super::slot::{Exchange, Role};
 use super::{Busy, ConnId, Effect, Mail, Receipt, Shard};
 use crate::time::Now;
@@ -70,7 +71,7 @@ impl Shard {
         let Self { slots, rng, timeouts, .. } = self;
         let Some(slot) = slots.get_mut(conn) else { return };
         match &mut slot.role {
-            Role::Client(client) if client.downstream.is_none() => client.conn.abort(),
+            Role::Client(client) if matches!(client.purpose, Purpose::Idle | Purpose::Probe) => client.conn.abort(),
             Role::Client(_) | Role::Tunnel(_) => {}
             Role::Server(server) => {
                 server.conn.finish();
@@ -78,6 +79,7 @@ impl Shard {
                     Exchange::Poll(_) => self.answer_poll(now, conn),
                     Exchange::Stream(_) => self.end_stream(now, conn),
                     Exchange::Idle
+                    | Exchange::Asking(_)
                     | Exchange::Opening(_)
                     | Exchange::Sending(_)
                     | Exchange::Proxying(_)

@@ -122,10 +122,7 @@ impl Shard {
         let limit = self.config.limits.content_bytes;
         let Some(server) = self.server(conn) else { return };
         match &mut server.exchange {
-            Exchange::Proxying(upstream) => {
-                let upstream = *upstream;
-                self.forward_content(now, conn, upstream, data);
-            }
+            Exchange::Proxying(_) => self.forward_content(now, conn, data),
             Exchange::Publishing(publishing) => {
                 if (publishing.content.len() + data.len()) as u64 > limit {
                     self.refuse(now, conn, StatusCode::CONTENT_TOO_LARGE, "the content is too large");
@@ -134,6 +131,7 @@ impl Shard {
                 }
             }
             Exchange::Idle
+            | Exchange::Asking(_)
             | Exchange::Opening(_)
             | Exchange::Sending(_)
             | Exchange::Poll(_)
@@ -145,12 +143,10 @@ impl Shard {
     fn handle_request_end(&mut self, now: Now, conn: ConnId, trailers: Option<&http1::Fields<'_>>) {
         let Some(server) = self.server(conn) else { return };
         match &server.exchange {
-            Exchange::Proxying(upstream) => {
-                let upstream = *upstream;
-                self.forward_end(now, upstream, trailers);
-            }
+            Exchange::Proxying(_) => self.forward_end(now, conn, trailers),
             Exchange::Publishing(_) => self.publish_content(now, conn),
             Exchange::Idle
+            | Exchange::Asking(_)
             | Exchange::Opening(_)
             | Exchange::Sending(_)
             | Exchange::Poll(_)

@@ -2,6 +2,7 @@
 
 use super::calls::Socket;
 use super::poll::Poll;
+use super::proxy::{Asking, Call, EndpointId, Purpose};
 use super::shape::Shape;
 use super::stream::Stream;
 use super::{ConnId, FileId, OpId};
@@ -86,8 +87,10 @@ pub(super) enum Exchange {
     Sending(Box<Sending>),
     /// A long-poll.
     Poll(Box<Poll>),
-    /// An upstream connection has the request.
-    Proxying(ConnId),
+    /// A request to an upstream goes on first.
+    Asking(Box<Asking>),
+    /// An upstream gets the request.
+    Proxying(Box<Call>),
     /// Content to be published is arriving.
     Publishing(Box<Publishing>),
     /// The topic's home has the message; it answers to this tag.
@@ -126,16 +129,16 @@ pub(super) struct Publishing {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) conn: ClientConn,
+    /// Index into the upstreams.
     pub(super) upstream: usize,
-    /// Whose request it has; none while idle in the pool.
-    pub(super) downstream: Option<ConnId>,
-    /// The request's bytes, if it may be sent once more: taken from the pool, without content, nothing answered yet.
-    pub(super) retry: Option<Bytes>,
-    /// The final response head was passed on.
-    pub(super) is_answered: bool,
-    /// The request asked for an upgrade.
-    pub(super) wants_upgrade: bool,
-    pub(super) is_head: bool,
+    pub(super) endpoint: EndpointId,
+    /// Which of the upstream's servers it is.
+    pub(super) server: usize,
+    pub(super) purpose: Purpose,
+    /// It was idle before this request.
+    pub(super) is_reused: bool,
+    /// It is one of the connections of its endpoint: not a probe's, and not to be closed.
+    pub(super) is_counted: bool,
 }
 
 /// One half of an upgraded connection that is passed through.
@@ -200,10 +203,11 @@ impl Slot {
                 let exchange = match &server.exchange {
                     Exchange::Poll(poll) => Some(poll.deadline()),
                     Exchange::Stream(stream) => Some(stream.heartbeat),
+                    Exchange::Asking(asking) => asking.call.deadline(),
+                    Exchange::Proxying(call) => call.deadline(),
                     Exchange::Idle
                     | Exchange::Opening(_)
                     | Exchange::Sending(_)
-                    | Exchange::Proxying(_)
                     | Exchange::Publishing(_)
                     | Exchange::Published(_) => None,
                 };

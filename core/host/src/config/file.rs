@@ -6,11 +6,10 @@ use super::limits::{Written, entries};
 use super::routes::routes;
 use super::shaping;
 use super::source::{Section, Source, boolean, kind, number, string};
+use super::upstreams::upstreams;
 use crate::args::{DEFAULT_LISTEN, MAX_THREADS, parse_listen};
 use crate::failure::Failure;
-use crate::url::Url;
-use brolly_core::config::{Config, Limits, Listener, Upstream};
-use std::collections::BTreeMap;
+use brolly_core::config::{Config, Limits, Listener};
 use std::num::NonZeroU16;
 use std::path::Path;
 use toml::de::DeValue;
@@ -84,29 +83,6 @@ fn limits(file: &Section<'_, '_>) -> Result<Limits, Failure> {
     Ok(limits)
 }
 
-fn upstreams<'t>(file: &Section<'t, '_>, config: &mut Config) -> Result<BTreeMap<&'t str, usize>, Failure> {
-    let mut names = BTreeMap::new();
-    let Some(section) = file.table("upstreams", "[upstreams.NAME]")? else { return Ok(names) };
-    for name in section.table.keys() {
-        let name = name.get_ref().as_ref();
-        let Some(upstream) = section.table(name, &format!("[upstreams.{name}]"))? else { continue };
-        upstream.only(&["url"], "an upstream")?;
-        let url = upstream.need("url", "\"http://localhost:8111\"", |value| {
-            let url = Url::parse(string(value)?).map_err(|text| format!("is wrong: {text}"))?;
-            match &url.path {
-                Some(path) if &**path != "/" => {
-                    Err(format!("must end before the path; write replace = \"{path}\" in the route"))
-                }
-                Some(_) | None => Ok(url),
-            }
-        })?;
-        names.insert(name, config.upstreams.len());
-        config.upstreams.push(Upstream { host: url.host, port: url.port });
-    }
-    Ok(names)
-}
-
-/// Reads a text for the tests of all sections; paths begin at this crate.
 #[cfg(test)]
 pub(super) fn parse(text: &str) -> Result<Settings, Failure> {
     read(Source { name: "brolly.toml", text }, Path::new(env!("CARGO_MANIFEST_DIR")))
@@ -167,8 +143,8 @@ mod tests {
         assert_eq!(config.limits.http.head_bytes, 32 * 1024);
         assert_eq!(Limits { http: expected.http, ..config.limits.clone() }, expected);
         let to = |host, path| config.routes.find(host, path).map(|route| &config.handlers[route.to.handler]);
-        let other = config.upstreams.iter().position(|upstream| upstream.port == 80).unwrap();
-        let proxy = Proxy { upstream: other, replace_prefix: Some("/v2/".into()) };
+        let other = config.upstreams.iter().position(|upstream| &*upstream.name == "other").unwrap();
+        let proxy = Proxy { upstream: other, replace_prefix: Some("/v2/".into()), buffer_requests: false };
         assert_eq!(to("x", "/api/users"), Some(&Handler::Proxy(proxy)));
         assert_eq!(to("example.org", "/x"), Some(&Handler::Status(StatusCode::GONE)));
         assert!(
@@ -231,8 +207,7 @@ mod tests {
                 "[upstreams.a]\nurl = 'http://x/y'",
                 "2: `url` must end before the path; write replace = \"/y\" in the route",
             ),
-            ("[upstreams.a]", "1: `url` is missing; write url = \"http://localhost:8111\""),
-            ("[upstreams.a]\nurl='http://x'\nport = 1", "3: `port` is not a key of an upstream; there is `url`"),
+            ("[upstreams.a]", "1: `servers` is missing; write servers = [\"http://localhost:8111\"]"),
             ("[upstreams]\na = 1", "2: `a` must be written [upstreams.a]"),
             ("[[routes]]\n", "1: `handler` is missing; write handler = \"files\""),
             ("[[routes]]\nhandler = 'file'", "2: `handler` is not \"file\"; did you mean `files`?"),

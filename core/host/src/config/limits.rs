@@ -24,6 +24,7 @@ pub(super) enum Field<'l> {
     Bytes64(&'l mut u64),
     Count(&'l mut usize),
     Rate(&'l mut u64),
+    Small(&'l mut u8),
     Time(&'l mut Duration),
 }
 
@@ -51,8 +52,8 @@ impl Entry<'_> {
             (Field::Time(_), written) => {
                 u64::try_from(parse_duration(&written.to_string())?.as_millis()).unwrap_or(u64::MAX)
             }
-            (Field::Count(_) | Field::Rate(_), Written::Number(number)) => number,
-            (Field::Count(_) | Field::Rate(_), Written::Text(text)) => {
+            (Field::Count(_) | Field::Rate(_) | Field::Small(_), Written::Number(number)) => number,
+            (Field::Count(_) | Field::Rate(_) | Field::Small(_), Written::Text(text)) => {
                 return Err(format!("must be a whole number such as 1000, without quotes, not \"{text}\""));
             }
         };
@@ -67,6 +68,7 @@ impl Entry<'_> {
         match &mut self.field {
             Field::Bytes(field) | Field::Count(field) => **field = size,
             Field::Bytes64(field) | Field::Rate(field) => **field = value,
+            Field::Small(field) => **field = u8::try_from(value).unwrap_or(u8::MAX),
             Field::Time(field) => **field = Duration::from_millis(value),
         }
         Ok(())
@@ -77,6 +79,7 @@ impl Entry<'_> {
         self.format(match &self.field {
             Field::Bytes(field) | Field::Count(field) => **field as u64,
             Field::Bytes64(field) | Field::Rate(field) => **field,
+            Field::Small(field) => u64::from(**field),
             Field::Time(field) => u64::try_from(field.as_millis()).unwrap_or(u64::MAX),
         })
     }
@@ -84,7 +87,7 @@ impl Entry<'_> {
     fn format(&self, value: u64) -> String {
         match &self.field {
             Field::Bytes(_) | Field::Bytes64(_) => format!("\"{}\"", format_size(value)),
-            Field::Count(_) | Field::Rate(_) => value.to_string(),
+            Field::Count(_) | Field::Rate(_) | Field::Small(_) => value.to_string(),
             Field::Time(_) => format!("\"{}\"", format_duration(Duration::from_millis(value))),
         }
     }
@@ -93,7 +96,7 @@ impl Entry<'_> {
 /// All fields. The patterns are exhaustive, so that no limit can be forgotten here.
 #[rustfmt::skip]
 pub(super) fn entries(limits: &mut Limits) -> Vec<Entry<'_>> {
-    use Field::{Bytes, Bytes64, Count, Rate, Time};
+    use Field::{Bytes, Bytes64, Count, Rate, Small, Time};
     let Limits {
         http: http1::Limits { head_bytes, target_bytes, field_lines, chunk_line_bytes, trailer_bytes },
         websocket: ws::Limits { message_bytes },
@@ -101,8 +104,8 @@ pub(super) fn entries(limits: &mut Limits) -> Vec<Entry<'_>> {
         connections, content_bytes, outbox_bytes, pipelined_bytes, subscriptions, calls, mailbox_messages, poll_messages,
         head_timeout, content_timeout, content_bytes_per_second, idle_timeout, write_timeout, linger_timeout,
         heartbeat, ping_interval, pong_timeout, poll_wait,
-        connect_timeout, upstream_timeout, tunnel_timeout, upstream_connections, upstream_idle, upstream_idle_timeout,
-        resolve_ttl,
+        connect_timeout, upstream_timeout, tunnel_timeout, upstream_connections, upstream_queue, upstream_queue_timeout,
+        upstream_retries, upstream_idle, upstream_idle_timeout, upstream_fresh, resolve_ttl,
         file_cache_bytes, file_cache_file_bytes, file_cache_age,
     } = limits;
     let (some, any, head) = (1..=u64::MAX, 0..=u64::MAX, 1..=65_535);
@@ -128,12 +131,16 @@ pub(super) fn entries(limits: &mut Limits) -> Vec<Entry<'_>> {
         entry("pong_timeout", Time(pong_timeout), &some, "after a ping or our close frame; then drop"),
         entry("poll_wait", Time(poll_wait), &any, "the longest wait of a long-poll; longer wishes are cut"),
 
-        entry("connect_timeout", Time(connect_timeout), &some, "to reach a backend, name look-up included; then 504"),
+        entry("connect_timeout", Time(connect_timeout), &some, "to reach a backend, name look-up included; then the next server, or 504"),
         entry("upstream_timeout", Time(upstream_timeout), &some, "without a byte of a backend's answer; then 504"),
         entry("tunnel_timeout", Time(tunnel_timeout), &some, "without a byte through an upgraded connection; then drop"),
-        entry("upstream_connections", Count(upstream_connections), &some, "per backend and shard; beyond: 503"),
-        entry("upstream_idle", Count(upstream_idle), &any, "idle connections kept per backend; beyond: the oldest goes"),
+        entry("upstream_connections", Count(upstream_connections), &some, "per server and shard; beyond: the queue"),
+        entry("upstream_queue", Count(upstream_queue), &any, "requests that wait for a connection; beyond: 503"),
+        entry("upstream_queue_timeout", Time(upstream_queue_timeout), &some, "for a connection; then 503"),
+        entry("upstream_retries", Small(upstream_retries), &(0..=16), "where nothing can have happened yet; then 502"),
+        entry("upstream_idle", Count(upstream_idle), &any, "idle connections kept per server; beyond: the oldest goes"),
         entry("upstream_idle_timeout", Time(upstream_idle_timeout), &any, "then an idle connection to a backend is closed"),
+        entry("upstream_fresh", Time(upstream_fresh), &any, "idle for longer: not for what cannot be sent twice"),
         entry("resolve_ttl", Time(resolve_ttl), &any, "then a backend's name is looked up again"),
         entry("file_cache_bytes", Bytes(file_cache_bytes), &any, "small files kept per shard; beyond: the longest unused goes"),
         entry("file_cache_file_bytes", Bytes(file_cache_file_bytes), &any, "larger files are not kept"),
@@ -165,6 +172,7 @@ mod tests {
             match entry.field {
                 Field::Bytes(field) | Field::Count(field) => *field = 77,
                 Field::Bytes64(field) | Field::Rate(field) => *field = 77,
+                Field::Small(field) => *field = 7,
                 Field::Time(field) => *field = Duration::from_millis(77),
             }
         }

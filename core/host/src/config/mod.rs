@@ -9,13 +9,14 @@ mod routes;
 mod shaping;
 mod source;
 mod units;
+mod upstreams;
 
 pub(crate) use units::rough_size;
 
 use crate::args::{Dev, Open};
 use crate::assets;
 use crate::failure::Failure;
-use brolly_core::config::{Config, Files, Handler, Listener, Proxy, Upstream};
+use brolly_core::config::{Config, Files, Handler, Listener, Proxy, Server, Upstream};
 use brolly_core::route::{HostPattern, Route};
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 pub use file::load;
 pub use report::defaults;
+pub(crate) use report::shown;
 
 const DEFAULT_INDEX: &str = "index.html";
 
@@ -56,12 +58,16 @@ impl Settings {
         let root = directory(&dev.dir).map_err(|text| Failure::new(format!("cannot serve this directory: {text}")))?;
         realtime(&mut config);
         for one in &dev.mounts {
-            let upstream = Upstream { host: one.url.host.clone(), port: one.url.port };
-            let upstream = config.upstreams.iter().position(|known| *known == upstream).unwrap_or_else(|| {
+            let server = Server::tcp(&one.url.host, one.url.port);
+            let known = |upstream: &Upstream| upstream.servers.contains(&server);
+            let upstream = config.upstreams.iter().position(known).unwrap_or_else(|| {
+                let mut upstream = Upstream::new(&config.limits, vec![server.clone()]);
+                upstream.name = (&*one.prefix).into();
                 config.upstreams.push(upstream);
                 config.upstreams.len() - 1
             });
-            let proxy = Handler::Proxy(Proxy { upstream, replace_prefix: one.url.path.clone() });
+            let replace_prefix = one.url.path.clone();
+            let proxy = Handler::Proxy(Proxy { upstream, replace_prefix, buffer_requests: false });
             if !mount(&mut config, &one.prefix, proxy) {
                 return Err(Failure::new(format!("the prefix `{}` is taken already; write it once", one.prefix)));
             }
@@ -122,12 +128,12 @@ mod tests {
         assert!(config.log_requests);
         let to = |path| config.routes.find("any", path).map(|route| &config.handlers[route.to.handler]);
         let proxy = |upstream, replace: Option<&str>| {
-            Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into) })
+            Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into), buffer_requests: false })
         };
         assert_eq!(to("/api/a"), Some(&proxy(0, None)));
         assert_eq!(to("/v2"), Some(&proxy(0, Some("/x/"))));
         assert_eq!(to("/y"), Some(&proxy(1, None)));
-        assert_eq!(config.upstreams[1], Upstream { host: "::1".into(), port: 80 });
+        assert_eq!(config.upstreams[1].servers, [Server::tcp("::1", 80)]);
         assert_eq!(to("/-/publish/a/b"), Some(&Handler::Publish));
         let Some(Handler::Files(files)) = to("/-/other") else { panic!("no files") };
         assert!(Path::new(&*files.root).is_absolute() && files.root.ends_with("/src"));

@@ -3,8 +3,7 @@
 use super::limits::entries;
 use super::{Settings, rough_size, shaping};
 use crate::args::DEFAULT_LISTEN;
-use crate::url::Url;
-use brolly_core::config::{Config, Handler, Limits};
+use brolly_core::config::{Config, Handler, Limits, Server};
 use brolly_core::handler::redirect::Redirect;
 use brolly_core::route::HostPattern;
 use std::fmt::Write;
@@ -100,7 +99,8 @@ fn describe(handler: &Handler, config: &Config) -> String {
         Handler::Memory(assets) => format!("{} files inside the binary", assets.len()),
         Handler::Proxy(proxy) => {
             let to = config.upstreams.get(proxy.upstream).map(|upstream| {
-                Url { host: upstream.host.clone(), port: upstream.port, path: proxy.replace_prefix.clone() }.to_string()
+                let path = proxy.replace_prefix.as_deref().unwrap_or_default();
+                upstream.servers.iter().map(|of| format!("{}{path}", shown(of))).collect::<Vec<_>>().join(", ")
             });
             let how = if proxy.replace_prefix.is_some() { "the prefix is replaced" } else { "the path is kept" };
             format!("proxy to {}, {how}", to.unwrap_or_default())
@@ -112,6 +112,16 @@ fn describe(handler: &Handler, config: &Config) -> String {
         }
         Handler::Status(status) => format!("status {status} {}", status.reason()),
         Handler::WebSocket => "websocket".into(),
+    }
+}
+
+/// A server as it stands in the file.
+pub(crate) fn shown(server: &Server) -> String {
+    match server {
+        Server::Tcp { tls, .. } => {
+            format!("{}://{}", if tls.is_some() { "https" } else { "http" }, server.authority())
+        }
+        Server::Unix(path) => format!("unix:{path}"),
     }
 }
 

@@ -19,7 +19,7 @@ const HANDLERS: [(&str, &[&str]); 9] = [
     ("event-stream", &[]),
     ("files", &["root", "index"]),
     ("long-poll", &[]),
-    ("proxy", &["upstream", "replace"]),
+    ("proxy", &["upstream", "replace", "buffer_requests"]),
     ("publish", &[]),
     ("redirect", &["keep_path", "location", "status"]),
     ("status", &["status"]),
@@ -125,7 +125,8 @@ fn proxy(section: &Section<'_, '_>, upstreams: &BTreeMap<&str, usize>) -> Result
         let replace = string(value)?;
         check_prefix(replace).map(|()| replace).map_err(|text| format!("is wrong: {text}"))
     })?;
-    Ok(Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into) }))
+    let buffer_requests = section.get("buffer_requests", boolean)?.unwrap_or(false);
+    Ok(Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into), buffer_requests }))
 }
 
 fn redirect(section: &Section<'_, '_>) -> Result<Handler, Failure> {
