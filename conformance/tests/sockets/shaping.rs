@@ -57,7 +57,7 @@ const ROUTES: &str = r#"
 /// Target and further field lines; what the answer says; what it does not say.
 type Row = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
-const ROWS: [Row; 25] = [
+const ROWS: [Row; 26] = [
     // The address of a site.
     ("GET /a%2Fb?c", "Host: site.example", &[" 308 ", "location: https://site.example/a%2Fb?c\r\n", "DENY"], &["etag"]),
     ("GET /", "Host: www.site.example:8080", &[" 308 ", "location: https://site.example/\r\n", "this is at"], &[]),
@@ -132,6 +132,7 @@ const ROWS: [Row; 25] = [
     ),
     ("OPTIONS /api/cors", "Host: a\r\nOrigin: https://app.example", &[" 200 ", "Server: theirs"], &[]),
     ("GET /open/", "Host: a\r\nOrigin: https://any.example", &["access-control-allow-origin: *\r\n"], &["vary"]),
+    ("GET /open/", "Host: a", &["access-control-allow-origin: *\r\n"], &["vary"]),
     // Maintenance, with the other address of a site before it.
     ("PUT /shop/x", "Host: a", &[" 503 ", "retry-after: 120\r\n", "no-store", "\r\n\r\nown 503 "], &[]),
     // Redirects that keep the path cannot be led astray.

@@ -13,7 +13,7 @@ use core::time::Duration;
 pub struct Cors {
     origins: Origins,
     credentials: bool,
-    /// For every answer that an origin may read, without the origin.
+    /// For every answer that an origin may read, without the origin unless that is everybody's.
     answer: CheckedLines,
     /// For preflights.
     preflight: CheckedLines,
@@ -90,6 +90,9 @@ impl Cors {
             return Err(CorsError::Everybody("origins"));
         }
         let mut cors = Self { origins, credentials: wishes.credentials, ..Self::default() };
+        if cors.origins == Origins::Any {
+            let _ = cors.answer.push("access-control-allow-origin", b"*");
+        }
         for (key, name, list) in [
             ("expose", "access-control-expose-headers", wishes.expose),
             ("methods", "access-control-allow-methods", wishes.methods),
@@ -125,28 +128,31 @@ impl Cors {
         // RFC 6454 §7.3: one line, one origin. More of them are nobody's.
         let mut origins = request.all("origin");
         let Some(origin) = origins.next().filter(|_| origins.next().is_none()) else { return false };
-        let allowed = match &self.origins {
-            Origins::Any => b"*",
-            Origins::Listed(list) if list.iter().any(|known| known.matches(origin)) => origin,
-            Origins::Listed(_) => return false,
-        };
-        if lines.push("access-control-allow-origin", allowed).is_err() {
-            return false;
+        if let Origins::Listed(list) = &self.origins {
+            let is_allowed = list.iter().any(|known| known.matches(origin));
+            if !is_allowed || lines.push("access-control-allow-origin", origin).is_err() {
+                return false;
+            }
         }
         if self.credentials {
             let _ = lines.push("access-control-allow-credentials", b"true");
         }
-        lines.extend(if is_preflight { &self.preflight } else { &self.answer });
+        if is_preflight {
+            lines.extend(&self.preflight);
+        } else if self.origins != Origins::Any {
+            lines.extend(&self.answer);
+        }
         true
     }
 
     /// Makes an answer ready for the lines of [`allow`](Self::allow): takes back what a backend says about other origins,
-    /// and tells caches that the answer depends on the origin, also where there is none (Fetch, "CORS protocol and HTTP
-    /// caches").
+    /// and keeps caches from giving what one origin got to another (Fetch, "CORS protocol and HTTP caches"): the answer
+    /// varies, also where there is no origin, or everybody gets the same, also without having asked.
     pub fn apply(&self, head: &mut HeadWriter<'_>) {
         head.retain(|name| !name.get(..15).is_some_and(|prefix| prefix.eq_ignore_ascii_case("access-control-")));
-        if self.origins != Origins::Any {
-            let _ = head.vary("origin");
+        match self.origins {
+            Origins::Any => _ = head.checked(&self.answer),
+            Origins::Listed(_) => _ = head.vary("origin"),
         }
     }
 }
@@ -311,7 +317,7 @@ mod tests {
             answer(&cors, anybody, true, &[]),
             "access-control-allow-origin: *|access-control-allow-methods: *|access-control-allow-headers: *|"
         );
-        assert_eq!(answer(&cors, "", false, &[]), "");
+        assert_eq!(answer(&cors, "", false, &[]), "access-control-allow-origin: *|");
     }
 
     #[test]
