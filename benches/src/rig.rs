@@ -1,10 +1,11 @@
 //! A shard whose host is a test: sockets take everything at once, files are in memory, time stands still.
 
 use brolly_core::config::{Config, Destination, Files, Handler, Policy};
+use brolly_core::handler::files::Stamp;
 use brolly_core::http1::StatusCode;
 use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route};
-use brolly_core::shard::{Completion, ConnId, Effect, Shard};
+use brolly_core::shard::{Completion, ConnId, Effect, Opened, Shard};
 use brolly_core::time::{Instant, Now, UnixTime};
 use brolly_core::ws::{Opcode, encode};
 use brolly_core::{http1, outbox::Outbox};
@@ -161,9 +162,9 @@ impl Rig {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::OpenFile { op, .. } => {
-                let modified = UnixTime::from_millis(1_600_000_000_000);
                 let (len, first) = (self.file.len() as u64, self.file.clone());
-                let opened = Completion::Opened { file: None, len, modified, first };
+                let stamp = Stamp { len, modified: UnixTime::from_millis(1_600_000_000_000) };
+                let opened = Completion::Opened(Opened::new(None, stamp, first));
                 self.shard.handle_completion(self.now, op, Ok(opened));
             }
             other => panic!("nothing here asks for this: {other:?}"),
@@ -174,7 +175,7 @@ impl Rig {
 /// Where a [`Rig`] has what.
 fn handlers() -> [(&'static str, Handler); 7] {
     [
-        ("/", Handler::Files(Files { root: "/srv".into(), index: "index.html".into() })),
+        ("/", Handler::Files(Files::new("/srv").into())),
         ("/-/", Handler::Status(StatusCode::NOT_FOUND)),
         ("/-/echo", Handler::Echo),
         ("/-/poll", Handler::LongPoll),

@@ -4,12 +4,14 @@
 //! The first eight bytes of an input say how the rest is cut: whole or in pieces, the same must come of it.
 
 use crate::sim::random::Random;
-use brolly_core::config::{Config, Files, Handler, Limits, Proxy, Server, Upstream};
+use brolly_core::config::{Coding, Config, Files, Handler, Limits, Proxy, Server, Upstream};
+use brolly_core::handler::files::listing::{Entry, Listing};
+use brolly_core::handler::files::{Codings, Stamp};
 use brolly_core::http1::{self, Method, Part, RequestDecoder, ResponseDecoder};
 use brolly_core::pubsub;
 use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route, Routes};
-use brolly_core::shard::{Completion, ConnId, Effect, FileId, IoError, Shard, Usage};
+use brolly_core::shard::{Completion, ConnId, Effect, FileId, IoError, Opened, Shard, Usage};
 use brolly_core::sse::Parser;
 use brolly_core::time::{Instant, Now, UnixTime};
 use brolly_core::ws::{self, Decoder, Role};
@@ -188,7 +190,7 @@ const REQUESTS: [&str; 10] = [
 impl Host {
     fn new() -> Self {
         let handlers = vec![
-            ("/", Handler::Files(Files { root: "/".into(), index: "index.html".into() })),
+            ("/", Handler::Files(Files { listing: true, fallback: Some("app.html".into()), ..Files::new("/") }.into())),
             ("/-/sse", Handler::EventStream),
             ("/-/poll", Handler::LongPoll),
             ("/-/publish", Handler::Publish),
@@ -279,15 +281,33 @@ impl Host {
                 self.shard.handle_connected(now, conn);
             }
             Effect::Connect { conn, .. } => self.shard.handle_closed(now, conn, Some(IoError::ConnectionRefused)),
-            Effect::OpenFile { op, .. } | Effect::ReadFile { op, .. } | Effect::Resolve { op, .. } if !is_good => {
+            Effect::ListDirectory { op, .. }
+            | Effect::OpenFile { op, .. }
+            | Effect::ReadFile { op, .. }
+            | Effect::Resolve { op, .. }
+                if !is_good =>
+            {
                 self.shard.handle_completion(now, op, Err(IoError::Other));
+            }
+            Effect::ListDirectory { op, .. } => {
+                let entries = vec![Entry { is_file: how < 10, name: "<".into(), len: 1 }];
+                let listing = Listing { entries, is_cut: how < 5 };
+                self.shard.handle_completion(now, op, Ok(Completion::Listed(listing)));
             }
             Effect::OpenFile { op, .. } => {
                 let first = Bytes::from(vec![b'x'; 1000]);
                 let file = (how < 10).then_some(FileId(7));
                 let len = if file.is_some() { 70_000 } else { 1000 };
-                let opened = Completion::Opened { file, len, modified: UnixTime::from_millis(5), first };
-                self.shard.handle_completion(now, op, Ok(opened));
+                let stamp = Stamp { len, modified: UnixTime::from_millis(5) };
+                let mut available = Codings::default();
+                available.insert(Coding::Gzip);
+                let opened = Opened { available, is_made: how > 15, ..Opened::new(file, stamp, first) };
+                let answer = match how {
+                    19 => Completion::Unchanged { available },
+                    18 => Completion::Directory,
+                    _ => Completion::Opened(opened),
+                };
+                self.shard.handle_completion(now, op, Ok(answer));
             }
             Effect::ReadFile { op, len, .. } => {
                 let data = Bytes::from(vec![b'y'; len as usize]);

@@ -21,7 +21,7 @@ fn config(limits: Limits) -> Arc<Config> {
         ("/sse", Handler::EventStream),
         ("/poll", Handler::LongPoll),
         ("/publish", Handler::Publish),
-        ("/file", Handler::Files(Files { root: "/".into(), index: "index".into() })),
+        ("/file", Handler::Files(Files::new("/").into())),
     ];
     let mut routes = Routes::default();
     for (to, (prefix, _)) in handlers.iter().enumerate() {

@@ -53,7 +53,11 @@ fn serve(mut shard: Shard, mut listener: TcpListener) -> io::Result<()> {
         loop {
             while let Some(effect) = shard.poll_effect() {
                 // This embedder has one shard, no backends, no files and no log.
-                if let Effect::OpenFile { op, .. } | Effect::ReadFile { op, .. } | Effect::Resolve { op, .. } = effect {
+                if let Effect::ListDirectory { op, .. }
+                | Effect::OpenFile { op, .. }
+                | Effect::ReadFile { op, .. }
+                | Effect::Resolve { op, .. } = effect
+                {
                     shard.handle_completion(clock.now(), op, Err(IoError::NotFound));
                 }
             }

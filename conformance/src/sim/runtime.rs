@@ -3,9 +3,11 @@
 use super::knobs::{MILLISECOND, SECOND};
 use super::net::{Alarm, Canary, Net, Shared};
 use super::site;
+use brolly_core::config::Coding;
 use brolly_core::driver::{Done, Runtime, Stream, Task, Work};
-use brolly_core::shard::{Accepted, Access, Completion, FileId, IoError};
-use brolly_core::time::{Instant, Now};
+use brolly_core::handler::files::{Codings, Stamp};
+use brolly_core::shard::{Accepted, Access, Completion, FileId, FileRequest, IoError, Opened};
+use brolly_core::time::{Instant, Now, UnixTime};
 use bytes::Bytes;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -83,7 +85,9 @@ impl Runtime for SimRuntime {
         let knobs = &net.knobs;
         let is_broken = match &work {
             Work::Connect { .. } => net.chance(knobs.connect_failures),
-            Work::OpenFile { .. } | Work::ReadFile { .. } => net.chance(knobs.file_failures),
+            Work::ListDirectory { .. } | Work::OpenFile { .. } | Work::ReadFile { .. } => {
+                net.chance(knobs.file_failures)
+            }
             Work::Resolve { .. } => net.chance(knobs.resolve_failures),
         };
         let error = net.random.borrow_mut().pick(&[IoError::Other, IoError::TimedOut]);
@@ -98,10 +102,16 @@ impl Runtime for SimRuntime {
                 net.arrivals.borrow_mut().push_back(Rc::clone(&link));
                 Done::Connected(conn, Ok(SimStream { net: Rc::clone(net), link }))
             }),
-            Work::OpenFile { op, .. } | Work::ReadFile { op, .. } | Work::Resolve { op, .. } if is_broken => {
+            Work::ListDirectory { op, .. }
+            | Work::OpenFile { op, .. }
+            | Work::ReadFile { op, .. }
+            | Work::Resolve { op, .. }
+                if is_broken =>
+            {
                 self.later(move |_| Done::Completed(op, Err(error)))
             }
-            Work::OpenFile { op, path, .. } => self.later(move |net| Done::Completed(op, open(net, &path))),
+            Work::ListDirectory { op, .. } => self.later(move |_| Done::Completed(op, Err(IoError::NotFound))),
+            Work::OpenFile { op, file } => self.later(move |net| Done::Completed(op, open(net, &file))),
             Work::ReadFile { op, file, offset, len } => self.later(move |net| {
                 let files = net.files.borrow();
                 let Some(content) = files.get(&file.0) else { return Done::Completed(op, Err(IoError::Other)) };
@@ -130,20 +140,23 @@ impl Runtime for SimRuntime {
     }
 }
 
-fn open(net: &Net, path: &str) -> Result<Completion, IoError> {
-    if path == "dir" {
+fn open(net: &Net, request: &FileRequest) -> Result<Completion, IoError> {
+    if &*request.path == "dir" {
         return Ok(Completion::Directory);
     }
-    let content = site::file(path).ok_or(IoError::NotFound)?;
+    let content = site::file(&request.path).ok_or(IoError::NotFound)?;
+    let modified = UnixTime::from_millis(1_600_000_000_000);
+    let stamp = Stamp { len: content.len() as u64, modified };
+    if request.known == Some((Coding::Identity, stamp)) {
+        return Ok(Completion::Unchanged { available: Codings::default() });
+    }
     let first = Bytes::copy_from_slice(content.get(..FIRST).unwrap_or(&content));
-    let modified = brolly_core::time::UnixTime::from_millis(1_700_000_000_000);
-    let len = content.len() as u64;
     let file = (content.len() > FIRST).then(|| {
         let number = net.next_number();
         net.files.borrow_mut().insert(number, content);
         FileId(number)
     });
-    Ok(Completion::Opened { file, len, modified, first })
+    Ok(Completion::Opened(Opened::new(file, stamp, first)))
 }
 
 type Work1 = Box<dyn FnOnce(&Rc<Net>) -> Done<SimStream>>;

@@ -50,7 +50,7 @@ pub(crate) fn config(limits: Limits) -> Arc<Config> {
     let content = |path: &str| Bytes::from(asset(path).unwrap_or_default());
     let assets = ASSETS.iter().map(|(path, _)| Asset::new(path, "text/css", content(path)));
     let handlers: Vec<(&str, Handler)> = vec![
-        ("/", Handler::Files(Files { root: "/site".into(), index: "index.html".into() })),
+        ("/", Handler::Files(Files::new("/site").into())),
         ("/assets", Handler::Memory(assets.collect())),
         ("/api", Handler::Proxy(Proxy { upstream: 0, replace_prefix: None, buffer_requests: false })),
         ("/num", Handler::Proxy(Proxy { upstream: 1, replace_prefix: Some("/api".into()), buffer_requests: false })),

@@ -1,8 +1,9 @@
 //! The core's [`Work`], sorted into what the runtime does and what has to wait on a thread of its own.
 
 use crate::files::Files;
+use brolly_core::config;
 use brolly_core::driver::{Done, Work};
-use brolly_core::shard::{Address, Completion, ConnId, FileId, IoError, OpId};
+use brolly_core::shard::{Address, Completion, ConnId, FileId, FileRequest, IoError, OpId, Opened};
 use std::mem;
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
@@ -33,7 +34,8 @@ pub struct Job {
 
 #[derive(Debug)]
 enum Call {
-    Open { root: Arc<str>, path: Box<str> },
+    List { files: Arc<config::Files>, path: Box<str>, limit: usize },
+    Open(FileRequest),
     Read { file: FileId, offset: u64, len: u32 },
     Resolve { host: Box<str>, port: u16 },
 }
@@ -43,7 +45,8 @@ impl Sorted {
     pub fn new(work: Work, files: &Files) -> Self {
         let (op, call) = match work {
             Work::Connect { conn, to, tls } => return Self::Connect { conn, to, tls },
-            Work::OpenFile { op, root, path } => (op, Call::Open { root, path }),
+            Work::ListDirectory { op, files, path, limit } => (op, Call::List { files, path, limit }),
+            Work::OpenFile { op, file } => (op, Call::Open(file)),
             Work::ReadFile { op, file, offset, len } => (op, Call::Read { file, offset, len }),
             Work::Resolve { op, host, port } => (op, Call::Resolve { host, port }),
         };
@@ -60,7 +63,8 @@ impl Job {
     /// Does it.
     pub fn run(self) -> Answer {
         let result = match self.call {
-            Call::Open { root, path } => self.files.open(&root, &path),
+            Call::List { files, path, limit } => self.files.list(&files, &path, limit),
+            Call::Open(request) => self.files.open(&request),
             Call::Read { file, offset, len } => self.files.read(file, offset, len),
             Call::Resolve { host, port } => resolve(&host, port),
         };
@@ -85,7 +89,7 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Ok(Completion::Opened { file: Some(file), .. }) = &self.result {
+        if let Ok(Completion::Opened(Opened { file: Some(file), .. })) = &self.result {
             self.files.close(*file);
         }
     }

@@ -85,10 +85,13 @@ pub struct Limits {
     pub resolve_ttl: Duration,
     /// Bytes of small files kept in memory. Default 16 MiB per shard. Beyond: the one longest unused goes.
     pub file_cache_bytes: usize,
-    /// The largest file that is kept. Default 64 KiB.
+    /// The largest file that is kept. Default 64 KiB. What was compressed is kept whatever its size.
     pub file_cache_file_bytes: usize,
-    /// How long a kept file is served without a look at the disk. Default 1 s.
+    /// How long a kept file is served without a look at the disk. Default 1 s. Then one request looks whether it has
+    /// changed; others are served from memory meanwhile, for as long once more.
     pub file_cache_age: Duration,
+    /// Entries in the page of a directory. Default 1,000. Beyond: the page says that there are more.
+    pub file_listing_entries: usize,
 }
 
 impl Limits {
@@ -146,6 +149,7 @@ impl Default for Limits {
             file_cache_bytes: 16 * 1024 * 1024,
             file_cache_file_bytes: 64 * 1024,
             file_cache_age: Duration::from_secs(1),
+            file_listing_entries: 1000,
         }
     }
 }

@@ -5,6 +5,7 @@ mod policy;
 mod shaping;
 mod upstream;
 
+pub use crate::handler::files::{CacheRule, Coding, Compress, Files, Symlinks};
 pub use limits::Limits;
 pub use policy::{AccessRules, Policy};
 pub use shaping::Shaping;
@@ -96,7 +97,7 @@ pub enum Handler {
     /// Server-Sent Events of the topics in the query.
     EventStream,
     /// Files below a directory.
-    Files(Files),
+    Files(Arc<Files>),
     /// Long-poll of the topics in the query.
     LongPoll,
     /// Files held in memory, by path below the route.
@@ -111,15 +112,6 @@ pub enum Handler {
     Status(StatusCode),
     /// WebSocket calls and messages of the topics in the query.
     WebSocket,
-}
-
-/// A directory that is served.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Files {
-    /// The directory, absolute; nothing outside of it can be reached.
-    pub root: Arc<str>,
-    /// What a path ending in `/` stands for.
-    pub index: Box<str>,
 }
 
 /// One file of [`Handler::Memory`].

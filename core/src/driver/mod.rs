@@ -193,7 +193,8 @@ impl<R: Runtime> Driver<R> {
             Effect::Notice(notice) => return self.runtime.notice(&notice),
             Effect::Send { to, mail } => return self.send(to.into(), mail),
             Effect::Connect { conn, to, tls } => Work::Connect { conn, to, tls },
-            Effect::OpenFile { op, root, path } => Work::OpenFile { op, root, path },
+            Effect::ListDirectory { op, files, path, limit } => Work::ListDirectory { op, files, path, limit },
+            Effect::OpenFile { op, file } => Work::OpenFile { op, file },
             Effect::ReadFile { op, file, offset, len } => Work::ReadFile { op, file, offset, len },
             Effect::Resolve { op, host, port } => Work::Resolve { op, host, port },
         };

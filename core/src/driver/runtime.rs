@@ -1,6 +1,9 @@
 //! What the event loop needs of an async runtime: two small traits.
 
-use crate::shard::{Accepted, Access, Address, Completion, ConnId, FileId, Introduction, IoError, Notice, OpId};
+use crate::config::Files;
+use crate::shard::{
+    Accepted, Access, Address, Completion, ConnId, FileId, FileRequest, Introduction, IoError, Notice, OpId,
+};
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -75,14 +78,23 @@ pub enum Work {
         /// The TLS of the connection, by its index; `None`: plain.
         tls: Option<u16>,
     },
-    /// Open `path` below `root` without leaving it (symbolic links included), and read its beginning.
+    /// Look into a directory.
+    ListDirectory {
+        /// Names the answer.
+        op: OpId,
+        /// Where it is, and what of it may be seen.
+        files: Arc<Files>,
+        /// Relative path of normal components.
+        path: Box<str>,
+        /// How many entries at most.
+        limit: usize,
+    },
+    /// Open a file without leaving its root, and read its beginning.
     OpenFile {
         /// Names the answer.
         op: OpId,
-        /// Absolute directory.
-        root: Arc<str>,
-        /// Relative path of normal components.
-        path: Box<str>,
+        /// Which.
+        file: FileRequest,
     },
     /// Read a piece of an open file.
     ReadFile {

@@ -2,7 +2,10 @@
 
 use super::mail::Mail;
 use crate::arena::Id;
-use crate::time::{Now, UnixTime};
+use crate::config::{Coding, Files};
+use crate::handler::files::listing::Listing;
+use crate::handler::files::{AcceptEncoding, Codings, Stamp};
+use crate::time::Now;
 use crate::upstream::State;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -45,14 +48,24 @@ pub enum Effect {
     Log(Box<Access>),
     /// A server is up or not from now on: write it to the log.
     Notice(Box<Notice>),
-    /// Open a file or find out that it is a directory; [`Completion::Opened`] follows.
+    /// Look into a directory; [`Completion::Listed`] follows.
+    ListDirectory {
+        /// Names the answer.
+        op: OpId,
+        /// Where it is, and what of it may be seen.
+        files: Arc<Files>,
+        /// A relative path of normal components; empty for the root.
+        path: Box<str>,
+        /// How many entries at most.
+        limit: usize,
+    },
+    /// Open a file in the coding that suits best, or find out that it is a directory; [`Completion::Opened`] follows, or
+    /// [`Completion::Unchanged`].
     OpenFile {
         /// Names the answer.
         op: OpId,
-        /// The directory that must not be left, by symbolic links neither.
-        root: Arc<str>,
-        /// A relative path of normal components.
-        path: Box<str>,
+        /// Which.
+        file: FileRequest,
     },
     /// Read a piece of an open file; [`Completion::Read`] follows.
     ReadFile {
@@ -92,27 +105,75 @@ pub enum Address {
     Unix(Arc<str>),
 }
 
+/// Which file to open.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FileRequest {
+    /// Where it is, and in which forms it can be had.
+    pub files: Arc<Files>,
+    /// A relative path of normal components.
+    pub path: Box<str>,
+    /// Which forms the client takes.
+    pub accepted: AcceptEncoding,
+    /// What is in memory already: need not be read if that is still what suits best.
+    pub known: Option<(Coding, Stamp)>,
+}
+
+/// A regular file, as it suits the client best.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Opened {
+    /// For reading on and closing; `None` if `first` is all there is.
+    pub file: Option<FileId>,
+    /// Of the file that was opened: the one that was asked for, or its compressed sibling.
+    pub stamp: Stamp,
+    /// The beginning, up to 64 KiB of a file that stays open.
+    pub first: Bytes,
+    /// How the content is coded.
+    pub coding: Coding,
+    /// Whether it was compressed just now.
+    pub is_made: bool,
+    /// In which codings it could be had.
+    pub available: Codings,
+}
+
+impl Opened {
+    /// A file that can be had in no other form.
+    pub fn new(file: Option<FileId>, stamp: Stamp, first: Bytes) -> Self {
+        Self { file, stamp, first, coding: Coding::Identity, is_made: false, available: Codings::default() }
+    }
+
+    /// Bytes of the content.
+    pub fn len(&self) -> u64 {
+        match self.file {
+            Some(_) => self.stamp.len,
+            None => self.first.len() as u64,
+        }
+    }
+
+    /// Whether the content is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// The result of an [`Effect`] that names an operation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Completion {
     /// The path names a directory.
     Directory,
-    /// The path names a regular file, open now unless `first` is all of it.
-    Opened {
-        /// For reading on and closing; `None` if `first` is the whole file.
-        file: Option<FileId>,
-        /// Bytes.
-        len: u64,
-        /// Last modification.
-        modified: UnixTime,
-        /// The beginning of the file, up to 64 KiB.
-        first: Bytes,
-    },
+    /// What is in the directory.
+    Listed(Listing),
+    /// The path names a regular file.
+    Opened(Opened),
     /// A piece of a file; shorter than asked for only at its end.
     Read(Bytes),
     /// The addresses of a name, at least one.
     Resolved(Vec<SocketAddr>),
+    /// The file is the one that was known.
+    Unchanged {
+        /// In which codings it could be had.
+        available: Codings,
+    },
 }
 
 /// Why the host could not do something.
@@ -133,6 +194,8 @@ pub enum IoError {
     TimedOut,
     /// TLS could not be agreed on.
     Tls,
+    /// So many files are open that no other can be.
+    TooManyFiles,
     /// Anything else.
     Other,
 }

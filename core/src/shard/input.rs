@@ -242,7 +242,7 @@ impl Shard {
     fn abandon(&mut self, now: Now, conn: ConnId, peer: Option<SocketAddr>, mut server: Server) {
         self.log(now, peer, &mut server);
         match server.exchange {
-            Exchange::Sending(sending) => self.effects.push_back(super::Effect::CloseFile(sending.file)),
+            Exchange::Sending(sending) => self.close_file(sending.file),
             Exchange::Poll(poll) => self.leave_poll(*poll),
             Exchange::Stream(stream) => self.leave(&stream.members),
             Exchange::Asking(asking) => self.abandon_call(now, conn, &asking.call),
@@ -259,7 +259,7 @@ impl Shard {
         }
         match &mut slot.role {
             Role::Server(server) => match &server.exchange {
-                Exchange::Sending(_) => self.read_file(conn),
+                Exchange::Sending(_) => self.send_file(now, conn),
                 Exchange::Proxying(call) => {
                     if let Some(client) = call.client() {
                         self.resume_upstream(now, client);

@@ -16,7 +16,7 @@
 //! | `answer.rs` | answers: errors, redirects, the log |
 //! | `shape.rs` | what its route changes about messages |
 //! | `admit.rs` | what its route asks for before that |
-//! | `files.rs` | files: opening, sending, the cache |
+//! | `files/` | files: opening, sending, the cache |
 //! | `proxy/`, `tunnel.rs` | requests to backends, upgraded connections |
 //! | `follow.rs` | subscriptions: joining, fan-out, leaving |
 //! | `stream.rs`, `poll.rs`, `calls.rs` | subscribers by event stream, long-poll, WebSocket |
@@ -50,7 +50,7 @@ mod usage;
 pub mod wheel;
 
 pub use accept::{Accepted, Introduction};
-pub use effect::{Access, Address, Completion, ConnId, Effect, FileId, IoError, Notice, OpId};
+pub use effect::{Access, Address, Completion, ConnId, Effect, FileId, FileRequest, IoError, Notice, OpId, Opened};
 pub use mail::{Busy, Mail, Receipt};
 pub use slot::Slot;
 pub use usage::Usage;

@@ -1,11 +1,12 @@
 //! What a shard knows about one connection.
 
+use super::ConnId;
 use super::calls::Socket;
+use super::files::{Opening, Sending};
 use super::poll::Poll;
 use super::proxy::{Asking, Call, EndpointId, Purpose};
 use super::shape::Shape;
 use super::stream::Stream;
-use super::{ConnId, FileId, OpId};
 use crate::conn::{ClientConn, Interest, ServerConn, TunnelConn};
 use crate::outbox::Outbox;
 use crate::pubsub::Topic;
@@ -97,25 +98,6 @@ pub(super) enum Exchange {
     Published(u64),
     /// An event stream.
     Stream(Box<Stream>),
-}
-
-#[derive(Debug)]
-pub(super) struct Opening {
-    pub(super) op: OpId,
-    pub(super) handler: usize,
-    pub(super) path: Box<str>,
-    /// Where to redirect to, if it is a directory.
-    pub(super) slashed: Box<str>,
-    pub(super) conditions: crate::handler::files::Conditions,
-}
-
-#[derive(Debug)]
-pub(super) struct Sending {
-    pub(super) file: FileId,
-    pub(super) offset: u64,
-    pub(super) end: u64,
-    /// The piece that is being read.
-    pub(super) op: Option<OpId>,
 }
 
 #[derive(Debug)]

@@ -210,11 +210,11 @@ mod tests {
             ("[upstreams.a]", "1: `servers` is missing; write servers = [\"http://localhost:8111\"]"),
             ("[upstreams]\na = 1", "2: `a` must be written [upstreams.a]"),
             ("[[routes]]\n", "1: `handler` is missing; write handler = \"files\""),
-            ("[[routes]]\nhandler = 'file'", "2: `handler` is not \"file\"; did you mean `files`?"),
+            ("[[routes]]\nhandler = 'fle'", "2: `handler` is not \"fle\"; did you mean `file`?"),
             ("[[routes]]\nhandler = 1", "2: `handler` must be a string in quotes, not 1"),
             (
                 "[[routes]]\nhandler = 'xyzzy'",
-                "2: `handler` is not \"xyzzy\"; there is `echo`, `event-stream`, `files`, `long-poll`, `proxy`, `publish`, \
+                "2: `handler` is not \"xyzzy\"; there is `echo`, `event-stream`, `file`, `files`, `long-poll`, `proxy`, `publish`, \
                  `redirect`, `status` and `websocket`",
             ),
             (

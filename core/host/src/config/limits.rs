@@ -106,7 +106,7 @@ pub(super) fn entries(limits: &mut Limits) -> Vec<Entry<'_>> {
         heartbeat, ping_interval, pong_timeout, poll_wait,
         connect_timeout, upstream_timeout, tunnel_timeout, upstream_connections, upstream_queue, upstream_queue_timeout,
         upstream_retries, upstream_idle, upstream_idle_timeout, upstream_fresh, resolve_ttl,
-        file_cache_bytes, file_cache_file_bytes, file_cache_age,
+        file_cache_bytes, file_cache_file_bytes, file_cache_age, file_listing_entries,
     } = limits;
     let (some, any, head) = (1..=u64::MAX, 0..=u64::MAX, 1..=65_535);
     let entry = |key, field, range: &RangeInclusive<u64>, note| Entry { key, field, note, range: range.clone() };
@@ -145,6 +145,7 @@ pub(super) fn entries(limits: &mut Limits) -> Vec<Entry<'_>> {
         entry("file_cache_bytes", Bytes(file_cache_bytes), &any, "small files kept per shard; beyond: the longest unused goes"),
         entry("file_cache_file_bytes", Bytes(file_cache_file_bytes), &any, "larger files are not kept"),
         entry("file_cache_age", Time(file_cache_age), &any, "then a kept file is compared with the disk"),
+        entry("file_listing_entries", Count(file_listing_entries), &some, "in the page of a directory; beyond: it says so"),
 
         entry("http_head_bytes", Bytes(head_bytes), &head, "beyond: 431"),
         entry("http_target_bytes", Bytes(target_bytes), &head, "beyond: 414"),

@@ -2,6 +2,7 @@
 
 mod admission;
 mod file;
+mod files;
 mod limits;
 mod policy;
 mod report;
@@ -26,8 +27,6 @@ use std::sync::Arc;
 pub use file::load;
 pub use report::defaults;
 pub(crate) use report::shown;
-
-const DEFAULT_INDEX: &str = "index.html";
 
 /// Everything that a server is started with.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -72,7 +71,7 @@ impl Settings {
                 return Err(Failure::new(format!("the prefix `{}` is taken already; write it once", one.prefix)));
             }
         }
-        mount(&mut config, "/", Handler::Files(Files { root, index: DEFAULT_INDEX.into() }));
+        mount(&mut config, "/", Handler::Files(Arc::new(Files::new(&root))));
         Ok(Self { config, listen: vec![dev.open.listen], threads: dev.open.threads })
     }
 }

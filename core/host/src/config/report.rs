@@ -30,6 +30,7 @@ pub fn defaults() -> String {
          # prefix = \"/api/\"        # whole segments; default: \"/\"\n\
          # handler = \"proxy\"       # with upstream = \"NAME\" and, if the prefix is to be replaced, replace = \"/v2/\"\n\
          #                         # \"files\" with root = \"./public\" and index = \"index.html\"\n\
+         #                         # \"file\" with path = \"./favicon.ico\"\n\
          #                         # \"redirect\" with location = \"/\", status = 307 and keep_path = false\n\
          #                         # \"status\" with status = 404\n\
          #                         # \"event-stream\", \"long-poll\", \"websocket\", \"publish\", \"echo\"\n\
@@ -94,7 +95,7 @@ fn describe(handler: &Handler, config: &Config) -> String {
     match handler {
         Handler::Echo => "echo".into(),
         Handler::EventStream => "event-stream".into(),
-        Handler::Files(files) => format!("files in {}, index {}", files.root, files.index),
+        Handler::Files(files) => super::files::describe(files),
         Handler::LongPoll => "long-poll".into(),
         Handler::Memory(assets) => format!("{} files inside the binary", assets.len()),
         Handler::Proxy(proxy) => {

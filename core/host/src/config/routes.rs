@@ -1,23 +1,25 @@
 //! The routes of the configuration file, and the handlers that they lead to.
 
 use super::source::{Section, boolean, number, string};
-use super::{DEFAULT_INDEX, policy};
+use super::{files, policy};
 use crate::args::check_prefix;
 use crate::failure::{Failure, did_you_mean};
-use brolly_core::config::{Config, Destination, Files, Handler, Proxy};
+use brolly_core::config::{Config, Destination, Handler, Proxy};
 use brolly_core::handler::redirect::{Redirect, Www};
 use brolly_core::http1::StatusCode;
 use brolly_core::route::{HostPattern, Route};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 use toml::de::DeValue;
 
 /// The handlers by name, and the keys that each has besides those of all routes.
-const HANDLERS: [(&str, &[&str]); 9] = [
+const HANDLERS: [(&str, &[&str]); 10] = [
     ("echo", &[]),
     ("event-stream", &[]),
-    ("files", &["root", "index"]),
+    ("file", files::FILE_KEYS),
+    ("files", files::DIRECTORY_KEYS),
     ("long-poll", &[]),
     ("proxy", &["upstream", "replace", "buffer_requests"]),
     ("publish", &[]),
@@ -57,7 +59,8 @@ pub(super) fn routes(
         config.handlers.push(match handler {
             "echo" => Handler::Echo,
             "event-stream" => Handler::EventStream,
-            "files" => files(&section, directory)?,
+            "file" => Handler::Files(Arc::new(files::file(&section, directory)?)),
+            "files" => Handler::Files(Arc::new(files::files(&section, directory)?)),
             "long-poll" => Handler::LongPoll,
             "proxy" => proxy(&section, upstreams)?,
             "publish" => Handler::Publish,
@@ -93,19 +96,6 @@ fn other_name(route: &Route<Destination>, config: &Config) -> Option<Route<Desti
     let (HostPattern::Exact(name), Some(_)) = (&route.host, shaping.canonical.www) else { return None };
     let other = Www::Remove.apply(name).or_else(|| Www::Add.apply(name))?;
     Some(Route { host: HostPattern::Exact(other.into()), ..route.clone() })
-}
-
-fn files(section: &Section<'_, '_>, directory: &Path) -> Result<Handler, Failure> {
-    let root = section.need("root", "\"./public\"", |value| {
-        super::directory(&directory.join(string(value)?)).map_err(|text| format!("is wrong: {text}"))
-    })?;
-    let index = section.get("index", |value| match string(value)? {
-        index if index.is_empty() || index.contains(['/', '\\']) => {
-            Err("must be a file name such as \"index.html\"".to_owned())
-        }
-        index => Ok(index),
-    })?;
-    Ok(Handler::Files(Files { root, index: index.unwrap_or(DEFAULT_INDEX).into() }))
 }
 
 fn proxy(section: &Section<'_, '_>, upstreams: &BTreeMap<&str, usize>) -> Result<Handler, Failure> {

@@ -6,7 +6,7 @@ use crate::failure::{Failure, did_you_mean};
 use brolly_core::config::{Config, Policy, Shaping};
 use brolly_core::handler::cors::{Cors, CorsError, Wishes};
 use brolly_core::handler::edits::{EditError, Edits};
-use brolly_core::handler::files::content_type;
+use brolly_core::handler::files::media_type::{content_type, media_type};
 use brolly_core::handler::pages::{Page, Pages, Which};
 use brolly_core::handler::redirect::Www;
 use brolly_core::handler::template::{UnknownVariable, VARIABLES};
@@ -209,7 +209,7 @@ fn page(name: &str, directory: &Path) -> Result<Page, String> {
             super::rough_size(PAGE)
         ));
     }
-    Ok(Page::new(content_type(name), &std::fs::read(&path).map_err(wrong)?.into()))
+    Ok(Page::new(&content_type(media_type(name), Some("utf-8")), &std::fs::read(&path).map_err(wrong)?.into()))
 }
 
 /// What `check` says about a route.

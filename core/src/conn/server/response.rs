@@ -156,14 +156,26 @@ impl ServerConn {
         self.cycle(now, timeouts);
     }
 
-    /// Sends a piece of content that others send too.
+    /// As [`send_content`](Self::send_content), for bytes that others hold too: they are not copied if there are many.
     pub fn send_shared(&mut self, now: Now, timeouts: &Timeouts, data: &Bytes) {
-        if self.response == Response::UntilClose {
-            self.out.share(data);
-            self.write_by.queued(now.instant, timeouts.write, self.out.len());
-        } else {
-            self.send_content(now, timeouts, data);
+        match &mut self.response {
+            Response::UntilClose => self.out.share(data),
+            Response::Length(left) if data.len() as u64 <= *left => {
+                self.out.share(data);
+                *left -= data.len() as u64;
+                if *left == 0 {
+                    self.response = Response::Done;
+                    self.cycle(now, timeouts);
+                }
+            }
+            Response::Length(_)
+            | Response::Chunked
+            | Response::Headless
+            | Response::Idle
+            | Response::Awaited
+            | Response::Done => return self.send_content(now, timeouts, data),
         }
+        self.write_by.queued(now.instant, timeouts.write, self.out.len());
     }
 
     /// Whether the request at hand is `HEAD`: the answer has the fields of a GET and no content (RFC 9110 §9.3.2).
