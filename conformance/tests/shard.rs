@@ -105,3 +105,29 @@ fn strict_transport_security_is_said_where_the_listener_has_it() {
         }
     }
 }
+
+#[test]
+fn the_log_says_what_became_of_a_request_without_an_answer() {
+    let mut shard = Shard::new(
+        Arc::new(Config { log_requests: true, ..Config::clone(&config(Limits::default())) }),
+        0,
+        1,
+        Seed([7; 32]),
+    );
+    for (request, status, reason) in [
+        ("GET /file/a HTTP/1.1\r\nhost: x\r\n\r\n", 0, Some("the connection ended before the answer")),
+        ("GET /sse?topic=a HTTP/1.1\r\nhost: x\r\n\r\n", 200, None),
+        ("GET /a HTTP/1.1\r\nhost", 408, Some("the request took too long")),
+    ] {
+        let conn = accept(&mut shard, at(0));
+        shard.handle_read(at(0), conn, &mut request.as_bytes().to_vec());
+        shard.handle_timeout(at(11));
+        shard.handle_closed(at(11), conn, None);
+        let logged = std::iter::from_fn(|| shard.poll_effect()).find_map(|effect| match effect {
+            Effect::Log(access) => Some((access.request.to_string(), access.status, access.reason)),
+            _ => None,
+        });
+        let line = request.split(" HTTP").next().unwrap().to_owned();
+        assert_eq!(logged, Some((line, status, reason.map(Into::into))));
+    }
+}

@@ -240,6 +240,12 @@ impl Shard {
 
     /// A client has gone in the middle of something.
     fn abandon(&mut self, now: Now, conn: ConnId, peer: Option<SocketAddr>, mut server: Server) {
+        if let Some(line) = &mut server.line
+            // Nothing else ends a stream.
+            && !matches!(server.exchange, Exchange::Stream(_))
+        {
+            line.reason = Some("the connection ended before the answer".into());
+        }
         self.log(now, peer, &mut server);
         match server.exchange {
             Exchange::Sending(sending) => self.close_file(sending.file),

@@ -127,6 +127,9 @@ impl Shard {
             return self.answer_asking(now, conn, Err(failure.status()));
         }
         server.exchange = Exchange::Idle;
+        if let Some(line) = &mut server.line {
+            line.reason = Some(failure.reason().into());
+        }
         self.lend(conn);
         if is_answered {
             self.finish(now, conn);
