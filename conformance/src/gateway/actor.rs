@@ -149,6 +149,7 @@ impl<'s> Actor<'s> {
                 Ok(())
             }
             Step::Await(name) => self.stage.wait_for(name),
+            Step::Follow(name) => self.stage.has(name).then_some(()).ok_or_else(|| "that was too early".to_owned()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::actor::{Actor, Side};
 use super::message::Fault;
-use super::scenario::{Kind, Step};
+use super::scenario::{Backend, Kind, Step};
 use super::stage::Stage;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -24,7 +24,14 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn start(listener: TcpListener, kind: Kind, connections: Vec<Vec<Step>>, stage: &Arc<Stage>) -> Self {
+    /// Lets the backend serve at `listener`; `connections` are its steps, with everything filled in.
+    pub(crate) fn start(
+        listener: TcpListener,
+        backend: &Backend,
+        connections: Vec<Vec<Step>>,
+        stage: &Arc<Stage>,
+    ) -> Self {
+        let (name, kind) = (backend.name.clone(), backend.kind);
         let port = listener.local_addr().unwrap().port();
         let accepted = Arc::new(AtomicUsize::new(0));
         let (mut fillers, mut kept) = (Vec::new(), None);
@@ -44,8 +51,8 @@ impl Running {
                             break;
                         }
                         accepted.fetch_add(1, Ordering::Relaxed);
-                        let (script, stage) = (scripts.next(), Arc::clone(&stage));
-                        spawn(move || serve(stream.unwrap(), script.as_deref(), &stage));
+                        let (script, stage, name) = (scripts.next(), Arc::clone(&stage), name.clone());
+                        spawn(move || serve(stream.unwrap(), &name, script.as_deref(), &stage));
                     }
                 });
             }
@@ -68,7 +75,7 @@ impl Running {
     }
 }
 
-fn serve(stream: TcpStream, script: Option<&[Step]>, stage: &Stage) {
+fn serve(stream: TcpStream, name: &str, script: Option<&[Step]>, stage: &Stage) {
     let mut actor = Actor::new(stream, Side::Backend, stage);
     if let Some(steps) = script {
         let result = actor.play(steps);
@@ -82,14 +89,14 @@ fn serve(stream: TcpStream, script: Option<&[Step]>, stage: &Stage) {
         }
     }
     while actor.is_open() && !stage.is_over() {
-        if let Err(fault) = answer(&mut actor) {
+        if let Err(fault) = answer(&mut actor, name) {
             return stage.fault(format!("after its steps the backend got: {fault}"));
         }
     }
 }
 
-/// Answers one request with its method and target.
-fn answer(actor: &mut Actor<'_>) -> Result<(), Fault> {
+/// Answers one request with its method and target, and says who it is.
+fn answer(actor: &mut Actor<'_>, name: &str) -> Result<(), Fault> {
     // Idle connections may wait for long, and end in any way.
     if actor.pending.is_empty() && !actor.fill(IDLE).unwrap_or(false) {
         return Ok(());
@@ -98,5 +105,6 @@ fn answer(actor: &mut Actor<'_>) -> Result<(), Fault> {
     let request = actor.last.as_ref().map(|last| last.start.clone()).unwrap_or_default();
     let request = request.trim_end_matches(" HTTP/1.1");
     let content = if request.starts_with("HEAD ") { "" } else { request };
-    actor.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{content}", request.len()).as_bytes())
+    let head = format!("HTTP/1.1 200 OK\r\nX-Backend: {name}\r\nContent-Length: {}\r\n\r\n", request.len());
+    actor.send([head.as_bytes(), content.as_bytes()].concat().as_slice())
 }

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
-const APP: &str = "[upstreams.app]\nurl = \"http://127.0.0.1:$app\"\n\
+const APP: &str = "[upstreams.app]\nservers = [\"http://127.0.0.1:$app\"]\n\
     [[routes]]\nprefix = \"/\"\nhandler = \"proxy\"\nupstream = \"app\"\n";
 
 /// Plays a scenario with a process of its own of the binary; its configuration is written to `directory`.
@@ -32,7 +32,7 @@ pub fn play(scenario: &Scenario, binary: &Path, directory: &Path) -> Result<(), 
         backends.iter().zip(&listeners).map(|(backend, at)| (format!("${}", backend.name), port(at))).collect();
     let start = |(backend, listener): (&Backend, TcpListener)| {
         let connections = backend.connections.iter().map(|steps| with_ports(steps, &ports)).collect();
-        Running::start(listener, backend.kind, connections, &stage)
+        Running::start(listener, backend, connections, &stage)
     };
     let running: Vec<_> = backends.iter().zip(listeners).map(start).collect();
     let result = converse(scenario, binary, directory, &ports, &running, &stage);
@@ -51,6 +51,10 @@ fn converse(
     running: &[Running],
     stage: &Stage,
 ) -> Result<(), Fault> {
+    std::fs::create_dir_all(directory).map_err(|error| error.to_string())?;
+    for (name, content) in &scenario.files {
+        std::fs::write(directory.join(name), content).map_err(|error| error.to_string())?;
+    }
     let gateway = Gateway::start(&config(scenario, ports), binary, directory)?;
     let port = gateway.port;
     let clients: Vec<_> = scenario.clients.iter().map(|steps| with_ports(steps, ports)).collect();
@@ -110,7 +114,8 @@ fn connect(port: u16, stage: &Stage) -> Result<Actor<'_>, Fault> {
 fn config(scenario: &Scenario, ports: &[(String, String)]) -> String {
     let own = if scenario.config.is_empty() { APP } else { &scenario.config };
     let limits = &scenario.limits;
-    let text = format!("listen = [\"127.0.0.1:0\"]\nthreads = 1\nlog = false\n{own}\n[limits]\n{limits}");
+    let listen = if own.contains("[[listeners]]") { "" } else { "listen = [\"127.0.0.1:0\"]\n" };
+    let text = format!("{listen}threads = 1\nlog = false\n{own}\n[limits]\n{limits}");
     ports.iter().fold(text, |text, (name, port)| text.replace(name, port))
 }
 
@@ -136,7 +141,7 @@ struct Gateway {
 impl Gateway {
     fn start(config: &str, binary: &Path, directory: &Path) -> Result<Self, Fault> {
         let file = directory.join("brolly.toml");
-        std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&file, config)).map_err(|e| e.to_string())?;
+        std::fs::write(&file, config).map_err(|error| error.to_string())?;
         let mut command = Command::new(binary);
         command.arg("serve").arg("--config").arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
         let mut process = command.stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;

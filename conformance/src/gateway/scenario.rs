@@ -1,5 +1,6 @@
 //! Scenarios as they are written.
 
+use crate::table::bytes;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 /// == What is shown
 /// rfc 9110 7.6.1: the sentence that demands it
 /// config                                    # optional: TOML instead of `[[routes]]` and `[upstreams]` to `app`; or
+/// file down.html                            # optional: lines of a file beside the configuration
 /// limits upstream_timeout = "200ms"         # optional: lines of [limits]
 /// pending why                               # optional: it fails until somebody mends that
 /// then 502                                  # optional: what an ordinary request gets afterwards; `none`: none is made
@@ -26,10 +28,10 @@ use std::time::Duration;
 /// A backend that has no (more) steps answers every request with its method and target. `app refuses`: nobody listens;
 /// `app overflows`: nobody accepts; `app untouched`: no connection may come. `$app` in any text is the backend's port.
 ///
-/// Steps, for either side: `> LINE` sends a line and its CRLF, `| BYTES` just bytes, `N* BYTES` the same N times; consecutive
-/// ones leave in one piece. In all of them `\r`, `\n`, `\t`, `\0`, `\\`, `\xHH` are what they are in Rust. `Step` has
-/// the others.
-#[derive(Clone, Debug)]
+/// Steps, for either side: `> LINE` sends a line and its CRLF, `>> BYTES` just bytes; consecutive ones leave in one piece.
+/// `Step` has the others. Bytes are written as in the table of requests ([`crate::table`]): `\r`, `\n`, `\xHH`,
+/// `{part*times}`.
+#[derive(Clone, Debug, Default)]
 pub struct Scenario {
     /// What is shown.
     pub name: String,
@@ -41,6 +43,8 @@ pub struct Scenario {
     pub pending: Option<String>,
     pub(crate) config: String,
     pub(crate) limits: String,
+    /// What lies beside the configuration: names and contents.
+    pub(crate) files: Vec<(String, String)>,
     pub(crate) then: Then,
     pub(crate) clients: Vec<Vec<Step>>,
     pub(crate) backends: Vec<Backend>,
@@ -51,6 +55,12 @@ pub struct Scenario {
 pub(crate) enum Then {
     Status(u16),
     Nothing,
+}
+
+impl Default for Then {
+    fn default() -> Self {
+        Self::Status(200)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -111,6 +121,8 @@ pub(crate) enum Step {
     Signal(String),
     /// `awaits NAME`.
     Await(String),
+    /// `follows NAME`: it was said before.
+    Follow(String),
 }
 
 /// All rows below a directory, by file name.
@@ -135,6 +147,7 @@ pub fn scenarios(directory: &Path) -> Vec<Scenario> {
 enum Part {
     None,
     Config,
+    File,
     Client,
     Backend(usize),
 }
@@ -145,19 +158,7 @@ fn parse(file: &str, text: &str) -> Result<Vec<Scenario>, String> {
         let place = format!("{file}:{}", number + 1);
         let wrong = |why: &str| format!("/{place}: {why}: {line}");
         if let Some(name) = line.strip_prefix("== ") {
-            let (name, rfc) = (name.to_owned(), String::new());
-            let (config, limits, clients, backends) = (String::new(), String::new(), Vec::new(), Vec::new());
-            all.push(Scenario {
-                name,
-                rfc,
-                place,
-                pending: None,
-                config,
-                limits,
-                then: Then::Status(200),
-                clients,
-                backends,
-            });
+            all.push(Scenario { name: name.to_owned(), place, ..Scenario::default() });
             part = Part::None;
             continue;
         }
@@ -168,13 +169,18 @@ fn parse(file: &str, text: &str) -> Result<Vec<Scenario>, String> {
             return Err(wrong("a line before the first scenario"));
         };
         if let Some(line) = line.strip_prefix("  ") {
+            let text = match part {
+                Part::Config => Some(&mut scenario.config),
+                Part::File => scenario.files.last_mut().map(|(_, content)| content),
+                Part::None | Part::Client | Part::Backend(_) => None,
+            };
+            if let Some(text) = text {
+                text.push_str(line);
+                text.push('\n');
+                continue;
+            }
             let steps = match part {
-                Part::None => return Err(wrong("a step of nobody")),
-                Part::Config => {
-                    scenario.config.push_str(line);
-                    scenario.config.push('\n');
-                    continue;
-                }
+                Part::None | Part::Config | Part::File => None,
                 Part::Client => scenario.clients.last_mut(),
                 Part::Backend(at) => scenario.backends.get_mut(at).and_then(|backend| backend.connections.last_mut()),
             };
@@ -187,6 +193,10 @@ fn parse(file: &str, text: &str) -> Result<Vec<Scenario>, String> {
             "rfc" => rest.clone_into(&mut scenario.rfc),
             "pending" => scenario.pending = Some(rest.to_owned()),
             "config" => part = Part::Config,
+            "file" => {
+                scenario.files.push((rest.to_owned(), String::new()));
+                part = Part::File;
+            }
             "limits" => scenario.limits += &format!("{rest}\n"),
             "then" if rest == "none" => scenario.then = Then::Nothing,
             "then" => scenario.then = Then::Status(rest.parse().map_err(|_| wrong("not a status"))?),
@@ -229,16 +239,11 @@ fn add(steps: &mut Vec<Step>, line: &str) -> Result<(), String> {
             send(&[&bytes(rest)?[..], b"\r\n"].concat());
             return Ok(());
         }
-        "|" => {
+        ">>" => {
             send(&bytes(rest)?);
             return Ok(());
         }
         _ => {}
-    }
-    if let Some(count) = word.strip_suffix('*') {
-        let count = count.parse().map_err(|_| "not a number")?;
-        send(&bytes(rest)?.repeat(count));
-        return Ok(());
     }
     let pair = |text: &str| {
         let (name, value) = text.split_once(':').ok_or("a field without a value")?;
@@ -267,6 +272,7 @@ fn add(steps: &mut Vec<Step>, line: &str) -> Result<(), String> {
         "sees-gone" => Step::SeeGone,
         "sees-nothing" => Step::SeeNothing(milliseconds(rest)?),
         "signals" => Step::Signal(rest.to_owned()),
+        "follows" => Step::Follow(rest.to_owned()),
         "awaits" => Step::Await(rest.to_owned()),
         _ => return Err("not understood".into()),
     });
@@ -276,28 +282,4 @@ fn add(steps: &mut Vec<Step>, line: &str) -> Result<(), String> {
 fn milliseconds(text: &str) -> Result<Duration, String> {
     let number = text.strip_suffix("ms").and_then(|number| number.parse().ok());
     number.map(Duration::from_millis).ok_or_else(|| "a time is written 100ms".into())
-}
-
-/// What escapes stand for.
-fn bytes(text: &str) -> Result<Vec<u8>, String> {
-    let (mut bytes, mut rest) = (Vec::new(), text);
-    while let Some((before, after)) = rest.split_once('\\') {
-        bytes.extend_from_slice(before.as_bytes());
-        let (byte, used) = match after.as_bytes().first() {
-            Some(b'r') => (b'\r', 1),
-            Some(b'n') => (b'\n', 1),
-            Some(b't') => (b'\t', 1),
-            Some(b'0') => (0, 1),
-            Some(b'\\') => (b'\\', 1),
-            Some(b'x') => {
-                let digits = after.get(1..3).ok_or("a broken escape")?;
-                (u8::from_str_radix(digits, 16).map_err(|_| "a broken escape")?, 3)
-            }
-            _ => return Err("a broken escape".into()),
-        };
-        bytes.push(byte);
-        rest = &after[used..];
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    Ok(bytes)
 }

@@ -43,6 +43,10 @@ impl Stage {
         }
     }
 
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.state.lock().unwrap().signals.contains(name)
+    }
+
     pub(crate) fn fault(&self, fault: Fault) {
         self.change(|state| state.faults.push(fault));
     }

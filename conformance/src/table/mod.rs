@@ -38,6 +38,8 @@ mod shard;
 pub mod site;
 mod socket;
 
+pub(crate) use parse::bytes;
+
 pub use answer::Answer;
 pub use conversation::{Reaction, Received, Wire, hold};
 pub use judge::{Verdict, judge};

@@ -129,7 +129,7 @@ fn detail(row: &mut Row, line: &str) -> Result<(), String> {
 }
 
 /// What a text stands for.
-fn bytes(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn bytes(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
