@@ -89,10 +89,11 @@ impl<'s> Actor<'s> {
             }
             Step::Has(name, value) => {
                 let last = self.last()?;
-                let mut found = last.all(name);
+                let found: Vec<_> = last.all(name).collect();
                 let is_there = match value {
-                    Some(value) => found.next() == Some(value) && found.next().is_none(),
-                    None => found.next().is_some(),
+                    // RFC 9110 §5.3: several lines are one list.
+                    Some(value) => !found.is_empty() && found.join(", ") == *value,
+                    None => !found.is_empty(),
                 };
                 is_there.then_some(()).ok_or_else(|| format!("it is not so in {last:?}"))
             }

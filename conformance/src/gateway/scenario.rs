@@ -95,7 +95,7 @@ pub(crate) enum Step {
     Get(String),
     /// `gets-head 200`: only the head; the content is left to other steps. It is all there is in an answer to HEAD.
     GetHead(String),
-    /// `has NAME: VALUE`: the message read last has this field line once; `has NAME`: it has the field.
+    /// `has NAME: VALUE`: the message read last has this value of the field; `has NAME`: it has the field.
     Has(String, Option<String>),
     /// `lacks NAME`.
     Lacks(String),

@@ -3,6 +3,7 @@
 use super::origin::Origin;
 use crate::http1::{EncodeError, FieldLines, Fields, Framing, HeadWriter, RequestHead, ResponseHead, Target, Version};
 use alloc::borrow::Cow;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 /// Fields that are about one connection only (RFC 9110 §7.6.1); those that `Connection` names come to them.
@@ -63,14 +64,24 @@ pub fn request(
     if let Some(host) = host {
         out.field("host", host.as_bytes())?;
     }
-    match head.upgrade() {
+    match offer(head) {
         Some(upgrade) => _ = out.field("connection", b"upgrade")?.field("upgrade", upgrade.as_bytes())?,
         // RFC 9110 §10.1.4: we can pass trailers on if the client takes them.
         None if head.fields.has_token("te", "trailers") => _ = out.lines(TE_TRAILERS),
         None => {}
     }
+    // RFC 9110 §7.6.2: one less for each hop; none left was answered already.
+    let hops = head.max_forwards();
+    if let Some(hops) = hops {
+        out.field("max-forwards", hops.saturating_sub(1).to_string().as_bytes())?;
+    }
+    let is_rewritten = |name: &str| {
+        name.eq_ignore_ascii_case("expect")
+            || hops.is_some() && name.eq_ignore_ascii_case("max-forwards")
+            || origin.replaces(name)
+    };
     let nominated: Vec<&[u8]> = head.fields.list("connection").collect();
-    copy(&head.fields, &nominated, |name| name.eq_ignore_ascii_case("expect") || origin.replaces(name), out)?;
+    copy(&head.fields, &nominated, is_rewritten, out)?;
     origin.write(head, out)?;
     // RFC 9110 §7.6.3, behind what earlier hops have written.
     out.field("via", if head.version == Version::Http10 { b"1.0 brolly" } else { b"1.1 brolly" })?;
@@ -103,6 +114,18 @@ pub fn upgrade(head: &ResponseHead<'_>, out: &mut HeadWriter<'_>) -> Result<(), 
         out.field("upgrade", protocol)?;
     }
     response(head, Framing::Chunked, out)
+}
+
+/// The protocols that a backend may switch to. Not HTTP/2: what came through such a tunnel would be requests that no route
+/// has seen, and RFC 9113 §3.1 has given `h2c` up.
+pub fn offer<'a>(head: &RequestHead<'a>) -> Option<Cow<'a, str>> {
+    let offered = head.upgrade()?;
+    if !head.upgrades_to("h2c") {
+        return Some(Cow::Borrowed(offered));
+    }
+    let others = offered.split(',').map(str::trim).filter(|protocol| !protocol.eq_ignore_ascii_case("h2c"));
+    let others = others.collect::<Vec<_>>().join(", ");
+    (!others.is_empty()).then_some(Cow::Owned(others))
 }
 
 /// Whether a 101 switches to one of the protocols that were `wanted`, as `Upgrade` said it (RFC 9110 §7.8).

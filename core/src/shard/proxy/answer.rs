@@ -70,6 +70,10 @@ impl Shard {
         self.lend(conn);
         let Some(Slot { role: Role::Client(client), .. }) = self.slots.get(client_id) else { return };
         let is_request_sent = client.conn.is_request_sent();
+        if head.status.as_u16() > 599 {
+            // RFC 9110 §15: invalid, and to be treated as a server's error.
+            return self.fail_client(now, client_id, Failure::Unusable);
+        }
         let Some(call) = self.call(conn) else { return };
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             let is_wanted = call.upgrade.as_deref().is_some_and(|wanted| forward::is_switch_to(head, wanted));

@@ -88,7 +88,7 @@ impl Shard {
         let message = Message { head: bytes, framing, is_head: head.method == Method::Head, content: None };
         let mut call = Call::new(proxy.upstream, message, head.method.is_idempotent(), upstream.retries);
         call.needs_host = host.is_none();
-        call.upgrade = head.upgrade().map(Into::into);
+        call.upgrade = fields::offer(head).map(Into::into);
         call.until = upstream.total_timeout.map(|timeout| now.instant + timeout);
         if let Balance::Hash(key) = &upstream.rules.balance {
             let found = match key {
