@@ -105,6 +105,7 @@ impl Listener<'_> {
 
     /// Reads until there are `wanted` answers, the connection ends, or nothing comes any more.
     fn listen(&mut self, wire: &mut dyn Wire, wanted: usize, patience: Duration) {
+        self.read(wanted);
         while self.reaction.answers.len() < wanted && !self.reaction.is_closed && self.reaction.wrong.is_none() {
             match wire.receive(&mut self.unread, patience) {
                 Received::Bytes => {}

@@ -116,10 +116,12 @@ fn invariants(answer: &Answer) -> Result<(), String> {
         }
     }
     // RFC 9110 §6.6.1: an origin server with a clock MUST, in 2xx, 3xx and 4xx.
-    if matches!(answer.status, 200..=499) && answer.field("date").is_none() {
-        return Err("without date".into());
+    match answer.field("date") {
+        None if matches!(answer.status, 200..=499) => Err("without date".into()),
+        // §5.6.7: IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT`.
+        Some(date) if date.len() != 29 || !date.ends_with(" GMT") => Err(format!("with date: {date}")),
+        Some(_) | None => Ok(()),
     }
-    Ok(())
 }
 
 fn summary(reaction: &Reaction) -> String {

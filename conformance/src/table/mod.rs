@@ -34,6 +34,7 @@ mod answer;
 mod conversation;
 mod judge;
 mod parse;
+mod run;
 mod shard;
 pub mod site;
 mod socket;
@@ -43,6 +44,7 @@ pub(crate) use parse::bytes;
 pub use answer::Answer;
 pub use conversation::{Reaction, Received, Wire, hold};
 pub use judge::{Verdict, judge};
+pub use run::{Connect, Outcome, run};
 pub use shard::{Cuts, ShardWire};
 pub use socket::{SocketWire, Stream};
 

@@ -4,10 +4,14 @@ use super::conversation::{Received, Wire};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// For a server that does not read.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
+/// Then it is listened to: it may want to be rid of its answers first.
+const WRITE_TRY: Duration = Duration::from_millis(50);
+/// More than the way to this machine and back takes.
+const MOMENT: Duration = Duration::from_millis(30);
 
 /// A connection with bytes in both directions.
 pub trait Stream: Read + Write + Send {
@@ -35,56 +39,84 @@ impl Stream for TcpStream {
 
 /// A client's end of a socket.
 #[expect(missing_debug_implementations, reason = "a stream of any kind")]
-pub struct SocketWire(Box<dyn Stream>);
+pub struct SocketWire {
+    stream: Box<dyn Stream>,
+    /// What came while we were sending.
+    early: Vec<u8>,
+}
 
 impl SocketWire {
-    /// Over a stream that is connected.
+    /// Over a stream that is connected, and whose writes do not block for long.
     pub fn new(stream: Box<dyn Stream>) -> Self {
-        Self(stream)
+        Self { stream, early: Vec::new() }
     }
 
-    /// Over TCP to this port of the loopback interface.
+    /// TCP to this port of the loopback interface.
     ///
     /// # Errors
     /// Nobody listens there.
-    pub fn connect(port: u16) -> io::Result<Self> {
+    pub fn tcp(port: u16) -> io::Result<TcpStream> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(WRITE_PATIENCE))?;
-        Ok(Self::new(Box::new(stream)))
-    }
-}
-
-impl Wire for SocketWire {
-    fn send(&mut self, bytes: &[u8]) {
-        // Who is refused in the middle of sending still reads the refusal.
-        let _ = self.0.write_all(bytes).and_then(|()| self.0.flush());
+        stream.set_write_timeout(Some(WRITE_TRY))?;
+        Ok(stream)
     }
 
-    fn pause(&mut self) {
-        sleep(Duration::from_millis(30));
-    }
-
-    fn half_close(&mut self) {
-        let _ = self.0.end();
-    }
-
-    fn receive(&mut self, bytes: &mut Vec<u8>, patience: Duration) -> Received {
+    fn read(&mut self, bytes: &mut Vec<u8>, patience: Duration) -> Received {
         let mut buffer = [0; 16 * 1024];
-        if self.0.set_patience(patience).is_err() {
+        if self.stream.set_patience(patience).is_err() {
             return Received::End;
         }
         loop {
-            return match self.0.read(&mut buffer) {
+            return match self.stream.read(&mut buffer) {
                 Ok(0) => Received::End,
                 Ok(length) => {
                     bytes.extend_from_slice(&buffer[..length]);
                     Received::Bytes
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Received::Nothing,
+                Err(error) if has_waited(&error) => Received::Nothing,
                 Err(_) => Received::End,
             };
         }
     }
+}
+
+impl Wire for SocketWire {
+    fn send(&mut self, bytes: &[u8]) {
+        let (mut rest, until) = (bytes, Instant::now() + WRITE_PATIENCE);
+        while !rest.is_empty() && Instant::now() < until {
+            match self.stream.write(rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(error) if has_waited(&error) || error.kind() == ErrorKind::Interrupted => {
+                    let mut early = std::mem::take(&mut self.early);
+                    self.read(&mut early, Duration::from_millis(1));
+                    self.early = early;
+                }
+                // Who is refused in the middle of sending still reads the refusal.
+                Err(_) => return,
+            }
+        }
+        let _ = self.stream.flush();
+    }
+
+    fn pause(&mut self) {
+        sleep(MOMENT);
+    }
+
+    fn half_close(&mut self) {
+        let _ = self.stream.end();
+    }
+
+    fn receive(&mut self, bytes: &mut Vec<u8>, patience: Duration) -> Received {
+        if self.early.is_empty() {
+            return self.read(bytes, patience);
+        }
+        bytes.append(&mut self.early);
+        Received::Bytes
+    }
+}
+
+fn has_waited(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -13,4 +13,5 @@ mod messages;
 mod proxy;
 mod server;
 mod shaping;
+mod table;
 mod topics;

@@ -161,7 +161,7 @@ impl ServerConn {
                 self.response = Response::Awaited;
                 self.received = 0;
                 self.content_since = now.instant;
-                let expects = framing != Framing::Empty && head.version == Version::Http11 && head.expects_continue();
+                let expects = !matches!(framing, Framing::Empty | Framing::Length(0)) && head.expects_continue();
                 self.request = if expects { Request::Expecting } else { Request::Content };
                 self.arm_content(timeouts);
                 if framing == Framing::Empty {
