@@ -17,6 +17,7 @@ Usage: cargo run -p brolly-conformance -- COMMAND
   differential [--messages N] [--seed S]
                               what is accepted, as it came and as it is passed on, is read alike by hyper, h11, llhttp and
                               Go's net/http, if that is installed (20,000 streams of messages if nothing is said)
+  table [--peers] [OPTION…]   the table of requests over sockets; with --peers beside nginx, HAProxy, Caddy and Apache
   simulate [--worlds N] [--seed S]
                               the real drivers and shards in simulated worlds (10,000 if nothing is said)
   peers [OPTION…]             brolly beside nginx, nchan, HAProxy and Caddy: see `brolly-benches --bin compare`
@@ -45,6 +46,11 @@ fn main() -> ExitCode {
         Some("simulate") => brolly_conformance::simulate::simulate(arguments.get(1..).unwrap_or_default()),
         #[cfg(not(loom))]
         Some("differential") => differential(arguments.get(1..).unwrap_or_default()),
+        #[cfg(not(loom))]
+        Some("table") => match suites::table::Plan::parse(arguments.get(1..).unwrap_or_default()) {
+            Ok(plan) => plan.run(),
+            Err(sentence) => wrong(&sentence),
+        },
         Some(_) => match suites::Plan::parse(&arguments) {
             Ok(plan) => plan.run(),
             Err(sentence) => wrong(&sentence),

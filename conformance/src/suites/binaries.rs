@@ -1,4 +1,4 @@
-//! The two binaries, as cargo builds them for release.
+//! The two binaries, as cargo builds them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,12 +17,12 @@ pub(super) struct Binaries {
     pub(super) target: PathBuf,
 }
 
-/// Builds both packages and finds the binaries with these names.
-pub(super) fn build(root: &Path, names: &[&'static str]) -> Result<Binaries, String> {
+/// Builds both packages with a profile of cargo's and finds the binaries with these names.
+pub(super) fn build(root: &Path, names: &[&'static str], profile: &str) -> Result<Binaries, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(root)
-        .args(["build", "--release", "-p", "brolly-tokio", "-p", "brolly-smol"])
+        .args(["build", "--profile", profile, "-p", "brolly-tokio", "-p", "brolly-smol"])
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())
         .output()

@@ -5,6 +5,8 @@ mod binaries;
 mod child;
 mod parsers;
 mod scripts;
+#[cfg(not(loom))]
+pub(crate) mod table;
 mod tools;
 
 pub(crate) use parsers::Parsers;
@@ -149,7 +151,7 @@ impl Plan {
     /// Builds the binaries, runs the suites against each, and says how it went.
     pub(crate) fn run(self) -> ExitCode {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf();
-        let binaries = match binaries::build(&root, &self.binaries) {
+        let binaries = match binaries::build(&root, &self.binaries, "release") {
             Ok(binaries) => binaries,
             Err(why) => {
                 eprintln!("{why}");

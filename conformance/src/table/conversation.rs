@@ -106,7 +106,7 @@ impl Listener<'_> {
     /// Reads until there are `wanted` answers, the connection ends, or nothing comes any more.
     fn listen(&mut self, wire: &mut dyn Wire, wanted: usize, patience: Duration) {
         self.read(wanted);
-        while self.reaction.answers.len() < wanted && !self.reaction.is_closed && self.reaction.wrong.is_none() {
+        while !self.has(wanted) && !self.reaction.is_closed && self.reaction.wrong.is_none() {
             match wire.receive(&mut self.unread, patience) {
                 Received::Bytes => {}
                 Received::End => self.reaction.is_closed = true,
@@ -116,18 +116,32 @@ impl Listener<'_> {
         }
     }
 
+    /// Whether there are `wanted` answers. Interim ones that nobody expected do not count.
+    fn has(&self, wanted: usize) -> bool {
+        let finals = self.row.expected().take(wanted).filter(|expected| !expected.is_interim()).count();
+        let beyond = wanted.saturating_sub(self.row.expected().count());
+        self.reaction.answers.len() >= wanted && self.finals() >= finals + beyond
+    }
+
+    fn finals(&self) -> usize {
+        self.reaction.answers.iter().filter(|answer| !answer.is_interim()).count()
+    }
+
     fn read(&mut self, wanted: usize) {
         loop {
-            let number = self.reaction.answers.len();
-            if number == wanted && !self.reaction.is_closed {
+            if self.has(wanted) && !self.reaction.is_closed {
                 return;
             }
-            let is_head = self.row.expected().nth(number).is_some_and(|expected| expected.is_head);
+            let mut finals = self.row.expected().filter(|expected| !expected.is_interim());
+            let is_head = finals.nth(self.finals()).is_some_and(|expected| expected.is_head);
             match Answer::read(&self.unread, is_head, self.reaction.is_closed) {
                 Ok(None) => return,
                 Ok(Some((answer, length))) => {
                     self.unread.drain(..length);
-                    self.reaction.answers.push(answer);
+                    // One more 100 says nothing.
+                    if answer.status != 100 || self.reaction.answers.last().is_none_or(|last| last.status != 100) {
+                        self.reaction.answers.push(answer);
+                    }
                 }
                 Err(why) => {
                     self.reaction.wrong = Some(format!("{why}, in \"{}\"", shown(&self.unread)));

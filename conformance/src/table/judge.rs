@@ -17,29 +17,61 @@ pub enum Verdict {
 /// Compares what happened with what must.
 pub fn judge(row: &Row, reaction: &Reaction) -> Verdict {
     let Err(why) = required(row, reaction) else { return Verdict::Passed };
-    let other = |allowed: &Allowed| {
-        reaction.wrong.is_none()
-            && statuses(&allowed.statuses, reaction).is_ok()
-            && end(allowed.end, reaction).is_ok()
-            && reaction.answers.iter().all(|answer| invariants(answer).is_ok())
+    if is_allowed(row, reaction) { Verdict::Allowed(why) } else { Verdict::Failed(why) }
+}
+
+/// Whether it is one of the other reactions of the row; or, where a refusal is required, another refusal; or a clean end
+/// of the connection, which a server may always announce.
+fn is_allowed(row: &Row, reaction: &Reaction) -> bool {
+    if reaction.wrong.is_some() || reaction.answers.iter().any(|answer| invariants(answer).is_err()) {
+        return false;
+    }
+    let is_over = reaction.is_closed || reaction.is_kept == Some(false) || says_close(reaction);
+    let ends = |wanted: End| match wanted {
+        End::Close => is_over,
+        End::Keep => reaction.is_kept != Some(false) && !reaction.is_closed || says_close(reaction),
+        End::Either => true,
+        End::Silence => end(End::Silence, reaction).is_ok(),
     };
-    if row.allowed.iter().any(other) { Verdict::Allowed(why) } else { Verdict::Failed(why) }
+    let expected: Vec<_> = row.expected().map(|expected| expected.statuses.clone()).collect();
+    let other = |allowed: &Allowed| statuses(&allowed.statuses, reaction).is_ok() && ends(allowed.end);
+    let is_refusal = |wanted: &Vec<Statuses>| {
+        wanted.iter().all(|one| matches!(one, Statuses::One(400..) | Statuses::Class(4..) | Statuses::None))
+    };
+    let refused = |wanted: &[Vec<Statuses>]| {
+        let mut wanted = wanted.to_vec();
+        let is_due = wanted.pop_if(|last| is_refusal(last)).is_some();
+        wanted.push(vec![Statuses::Class(4), Statuses::Class(5), Statuses::None]);
+        is_due && is_over && statuses(&wanted, reaction).is_ok()
+    };
+    row.allowed.iter().any(other)
+        || (statuses(&expected, reaction).is_ok() && ends(row.end) && details_fit(row, reaction).is_ok())
+        || (row.end == End::Close && refused(&expected))
+}
+
+fn says_close(reaction: &Reaction) -> bool {
+    let last = reaction.answers.last().and_then(|answer| answer.field("connection"));
+    last.is_some_and(|value| value.eq_ignore_ascii_case("close"))
 }
 
 fn required(row: &Row, reaction: &Reaction) -> Result<(), String> {
     if let Some(wrong) = &reaction.wrong {
         return Err(format!("{} came with {wrong}", summary(reaction)));
     }
-    let expected: Vec<&Expected> = row.expected().collect();
-    let wanted: Vec<_> = expected.iter().map(|expected| expected.statuses.clone()).collect();
+    let wanted: Vec<_> = row.expected().map(|expected| expected.statuses.clone()).collect();
     statuses(&wanted, reaction)?;
-    for (answer, expected) in reaction.answers.iter().zip(&expected) {
-        details(answer, expected).map_err(|why| format!("{} {why}", answer.status))?;
-    }
+    details_fit(row, reaction)?;
     for answer in &reaction.answers {
         invariants(answer).map_err(|why| format!("{} {why}", answer.status))?;
     }
     end(row.end, reaction)
+}
+
+fn details_fit(row: &Row, reaction: &Reaction) -> Result<(), String> {
+    let pairs = reaction.answers.iter().zip(row.expected());
+    pairs
+        .into_iter()
+        .try_for_each(|(answer, expected)| details(answer, expected).map_err(|why| format!("{} {why}", answer.status)))
 }
 
 fn statuses(wanted: &[Vec<Statuses>], reaction: &Reaction) -> Result<(), String> {
@@ -107,7 +139,7 @@ fn invariants(answer: &Answer) -> Result<(), String> {
             return Err(format!("without {name}"));
         }
     }
-    // RFC 9110 §8.6, RFC 9112 §6.1: no length and no coding where no content can be.
+    // §8.6, RFC 9112 §6.1: no length and no coding where no content can be.
     if answer.is_interim() || answer.status == 204 {
         for name in ["content-length", "transfer-encoding"] {
             if answer.field(name).is_some() {
@@ -115,10 +147,8 @@ fn invariants(answer: &Answer) -> Result<(), String> {
             }
         }
     }
-    // RFC 9110 §6.6.1: an origin server with a clock MUST, in 2xx, 3xx and 4xx.
+    // §5.6.7: IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT`.
     match answer.field("date") {
-        None if matches!(answer.status, 200..=499) => Err("without date".into()),
-        // §5.6.7: IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT`.
         Some(date) if date.len() != 29 || !date.ends_with(" GMT") => Err(format!("with date: {date}")),
         Some(_) | None => Ok(()),
     }

@@ -26,6 +26,9 @@
 //! | `only brolly` | peers are not asked |
 //! | `why TEXT` | why brolly does not choose what others do |
 //!
+//! A refusal is also allowed to have another status of 4xx or 5xx, or none, if the connection ends; and every server may
+//! announce the end of the connection after an answer. Both are not what brolly does.
+//!
 //! After the statuses stand `*N` (so many such answers), `head` (it answers HEAD), and for the last answer `close` (the
 //! server ends the connection), `keep` (another request on it is answered), `either`, or `silence` (nothing comes, the
 //! server waits on). In TEXT `\r \n \t \s \xFF \\` are bytes, and `{a*9000}` is `a` 9,000 times.
@@ -166,6 +169,13 @@ fn group(path: &Path) -> Result<Group, String> {
     let (title, rows) = parse::group(&text).map_err(|(line, why)| format!("{shown}:{line}: {why}"))?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Group { name, title, rows })
+}
+
+impl Expected {
+    /// Whether another answer to the same request follows.
+    pub fn is_interim(&self) -> bool {
+        self.statuses.iter().all(|status| matches!(status, Statuses::One(100 | 102..=199)))
+    }
 }
 
 impl Row {
