@@ -1,5 +1,6 @@
 //! Points 2 and 9: static files, and the page of the chat room.
 
+use crate::representations::write;
 use crate::server::{both, directory, neutral, with};
 use std::fmt::Write;
 use std::fs;
@@ -8,7 +9,6 @@ use std::os::unix::fs::symlink;
 #[test]
 fn files_are_served_with_type_tag_and_date() {
     let root = directory("files");
-    fs::create_dir(root.join("sub")).unwrap();
     for (name, content) in [
         ("index.html", "<p>front"),
         ("sub/index.html", "<p>sub"),
@@ -16,7 +16,7 @@ fn files_are_served_with_type_tag_and_date() {
         ("a.css", "p {}"),
         ("b c.js", "1"),
     ] {
-        fs::write(root.join(name), content).unwrap();
+        write(&root.join(name), content);
     }
     both(|binary| {
         let server = binary.serve("dev", &["--threads", "1", root.to_str().unwrap()]);

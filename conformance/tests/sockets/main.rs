@@ -11,6 +11,7 @@ mod gateway;
 mod lifecycle;
 mod messages;
 mod proxy;
+mod representations;
 mod server;
 mod shaping;
 mod table;

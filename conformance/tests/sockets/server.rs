@@ -156,6 +156,14 @@ impl Server {
         wire.rest()
     }
 
+    /// As [`ask`](Self::ask), for what is not text.
+    pub(crate) fn ask_for_bytes(&self, request: impl AsRef<[u8]>) -> Vec<u8> {
+        let mut wire = self.connect();
+        wire.send(request);
+        while wire.more() {}
+        wire.pending
+    }
+
     /// A GET with `Connection: close`.
     pub(crate) fn get(&self, target: &str) -> String {
         self.ask(format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))
