@@ -1,7 +1,7 @@
 //! A shard whose host is a test: sockets take everything at once, files are in memory, time stands still.
 
-use brolly_core::config::{Config, Destination, Files, Handler, Policy};
-use brolly_core::handler::files::Stamp;
+use brolly_core::config::{Coding, Config, Destination, Files, Handler, Policy};
+use brolly_core::handler::files::{Codings, Stamp};
 use brolly_core::http1::StatusCode;
 use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route};
@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// A GET as a browser's fetch sends it, without the fields that nothing looks at.
 pub const GET: &[u8] =
     b"GET /tiny.txt HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: brolly-benches\r\nAccept: */*\r\n\r\n";
+/// A GET of a file that can be had compressed.
+pub const GET_COMPRESSED: &[u8] =
+    b"GET /tiny.css HTTP/1.1\r\nHost: localhost:8080\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\r\n";
 /// Data of a published message: 100 bytes of JSON.
 pub const DATA: &[u8] =
     br#"{"user":"somebody","text":"a line of a chat room as people write it, not long and not short at all"}"#;
@@ -161,11 +164,16 @@ impl Rig {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::OpenFile { op, .. } => {
+            Effect::OpenFile { op, file } => {
                 let (len, first) = (self.file.len() as u64, self.file.clone());
                 let stamp = Stamp { len, modified: UnixTime::from_millis(1_600_000_000_000) };
-                let opened = Completion::Opened(Opened::new(None, stamp, first));
-                self.shard.handle_completion(self.now, op, Ok(opened));
+                let mut available = Codings::default();
+                if file.path.ends_with(".css") {
+                    available.insert(Coding::Gzip);
+                }
+                let coding = file.accepted.choose(available, file.files.codings());
+                let opened = Opened { coding, available, ..Opened::new(None, stamp, first) };
+                self.shard.handle_completion(self.now, op, Ok(Completion::Opened(opened)));
             }
             other => panic!("nothing here asks for this: {other:?}"),
         }
@@ -175,7 +183,7 @@ impl Rig {
 /// Where a [`Rig`] has what.
 fn handlers() -> [(&'static str, Handler); 7] {
     [
-        ("/", Handler::Files(Files::new("/srv").into())),
+        ("/", Handler::Files(Files { precompressed: vec![Coding::Gzip], ..Files::new("/srv") }.into())),
         ("/-/", Handler::Status(StatusCode::NOT_FOUND)),
         ("/-/echo", Handler::Echo),
         ("/-/poll", Handler::LongPoll),

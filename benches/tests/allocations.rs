@@ -2,7 +2,7 @@
 //!
 //! One test: the count is of the whole process. If it fails, `target/tmp/allocations.json` says where, in DHAT's format.
 
-use brolly_benches::rig::{GET, Rig, client_frame, publication};
+use brolly_benches::rig::{GET, GET_COMPRESSED, Rig, client_frame, publication};
 use brolly_core::config::{Policy, Shaping};
 use brolly_core::handler::cors::{Cors, Wishes};
 use brolly_core::shard::{ConnId, Slot};
@@ -30,6 +30,8 @@ fn nothing_is_allocated_where_everybody_walks() {
     };
 
     expect("allocations per kept-alive GET of a small cached file", per_get(Rig::new(), 14), 0);
+    let compressed = per_request(Rig::new(), GET_COMPRESSED, 14);
+    expect("allocations per kept-alive GET of a small cached file that is compressed", compressed, 0);
     expect("allocations per kept-alive GET of a cached file of 1 KiB", per_get(Rig::new(), 1024), 0);
     expect("allocations per kept-alive GET with edited fields", per_get(Rig::with(Some(edits())), 14), 0);
     // What is shared seals the head before it: `Storage::seal` in the core's outbox gives its tail away.
@@ -62,10 +64,14 @@ fn least(mut work: impl FnMut()) -> u64 {
     rounds.min().unwrap_or(0)
 }
 
-fn per_get(mut rig: Rig, bytes: usize) -> u64 {
+fn per_get(rig: Rig, bytes: usize) -> u64 {
+    per_request(rig, GET, bytes)
+}
+
+fn per_request(mut rig: Rig, request: &[u8], bytes: usize) -> u64 {
     rig.file = Bytes::from(vec![b'x'; bytes]);
     let conn = rig.idle();
-    least(|| assert!(rig.feed(conn, GET).bytes > bytes))
+    least(|| assert!(rig.feed(conn, request).bytes > bytes))
 }
 
 /// A policy that changes the fields of answers.
