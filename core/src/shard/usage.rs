@@ -15,6 +15,8 @@ pub struct Usage {
     pub topics: usize,
     /// Messages of these topics that are remembered.
     pub messages: usize,
+    /// Requests that wait for a connection to a backend.
+    pub waiting: usize,
     /// Operations of the host that have not come back.
     pub operations: usize,
     /// Small files kept in memory (bytes).
@@ -35,6 +37,7 @@ impl Shard {
             followed_topics: self.subscribers.topics(),
             topics: self.home.topics(),
             messages: self.home.messages(),
+            waiting: self.upstreams.iter().map(|upstream| upstream.queue.len()).sum(),
             operations: self.operations.len(),
             cached_bytes: self.cache.bytes(),
             longest_outbox: slots().map(|slot| slot.unsent().len()).max().unwrap_or(0),

@@ -7,12 +7,14 @@ use super::call::{EndpointId, Stage};
 use super::retry::Failure;
 use crate::config::{Server, Upstream};
 use crate::conn::ClientConn;
+use crate::proxy_protocol::{self, Endpoints};
 use crate::time::Now;
 use crate::upstream::{Placed, Wanted};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 impl Shard {
@@ -127,6 +129,7 @@ impl Shard {
         let Some(Slot { role: Role::Client(client), .. }) = slots.get(client_id) else { return };
         let (upstream, server, is_connected) = (client.upstream, client.server, client.conn.is_connected());
         let Some(configured) = config.upstreams.get(upstream) else { return };
+        let introduction = (configured.proxy_protocol && !is_connected).then(|| introduction(slots.get(conn)));
         let Some(Slot { role: Role::Server(downstream), .. }) = slots.get_mut(conn) else { return };
         let Some(call) = downstream.call() else { return };
         call.stage = Stage::Sent(client_id);
@@ -136,6 +139,9 @@ impl Shard {
             downstream.conn.pause();
         }
         let Some(Slot { role: Role::Client(client), .. }) = slots.get_mut(client_id) else { return };
+        if let Some(header) = introduction {
+            client.conn.outbox().extend(&header);
+        }
         let host = needs_host.then(|| configured.authority(server));
         client.conn.request(&message, host.as_deref());
         client.purpose = Purpose::Call(conn);
@@ -253,4 +259,18 @@ impl Shard {
         self.plan_upkeep(now);
         self.pump(now, index);
     }
+}
+
+/// The PROXY header of a connection on behalf of a client.
+fn introduction(client: Option<&Slot>) -> Vec<u8> {
+    let endpoints = client.and_then(|slot| {
+        let source = slot.peer?;
+        let unknown = match source {
+            SocketAddr::V4(_) => SocketAddr::from(([0; 4], 0)),
+            SocketAddr::V6(_) => SocketAddr::from(([0_u16; 8], 0)),
+        };
+        let destination = slot.about.as_ref().and_then(|about| about.local).unwrap_or(unknown);
+        Some(Endpoints { source, destination })
+    });
+    proxy_protocol::encode(endpoints.as_ref())
 }

@@ -7,6 +7,7 @@ use super::call::EndpointId;
 use crate::config::HealthCheck;
 use crate::conn::{ClientEvent, Message, earlier, encode_request};
 use crate::http1::{FieldLines, Framing, Method, StatusCode};
+use crate::proxy_protocol;
 use crate::time::Now;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -76,6 +77,10 @@ impl Shard {
         let Some(Slot { role: Role::Client(client), .. }) = slots.get_mut(client_id) else { return };
         client.is_counted = false;
         client.purpose = Purpose::Probe;
+        if configured.proxy_protocol {
+            // The connection is our own.
+            client.conn.outbox().extend(&proxy_protocol::encode(None));
+        }
         client.conn.request(&Message { head, framing: Framing::Empty, is_head: false, content: None }, None);
         client.conn.finish_by(now.instant + check.timeout);
         client.conn.sent(now, timeouts, &configured.patience());
