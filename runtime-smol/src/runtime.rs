@@ -3,7 +3,7 @@
 use crate::listener::SmolListener;
 use crate::stream::SmolStream;
 use brolly_core::driver::{Done, Runtime, Task, Work};
-use brolly_core::shard::{Accepted, Access, FileId};
+use brolly_core::shard::{Accepted, Access, FileId, Notice};
 use brolly_core::time::{Instant, Now};
 use brolly_host::listen::Accepting;
 use brolly_host::start::Equipment;
@@ -85,6 +85,10 @@ impl Runtime for Smol {
 
     fn log(&mut self, access: &Access) {
         self.equipment.log.write(access);
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.equipment.log.notice(notice);
     }
 }
 

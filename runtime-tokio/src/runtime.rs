@@ -2,7 +2,7 @@
 
 use crate::stream::{TokioListener, TokioStream};
 use brolly_core::driver::{Done, Runtime, Task, Work};
-use brolly_core::shard::{Accepted, Access, FileId, IoError};
+use brolly_core::shard::{Accepted, Access, FileId, IoError, Notice};
 use brolly_core::time::{Instant, Now};
 use brolly_host::listen::Accepting;
 use brolly_host::start::Equipment;
@@ -94,6 +94,10 @@ impl Runtime for Tokio {
 
     fn log(&mut self, access: &Access) {
         self.equipment.log.write(access);
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.equipment.log.notice(notice);
     }
 }
 

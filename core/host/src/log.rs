@@ -1,8 +1,9 @@
 //! The access log: one line for each request, written by a thread of its own, so that a slow reader stops no shard.
 
 use crate::config::rough_size;
-use brolly_core::shard::Access;
+use brolly_core::shard::{Access, Notice};
 use brolly_core::time::UnixTime;
+use brolly_core::upstream::State;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -35,10 +36,17 @@ impl Format {
     }
 }
 
+/// What is written.
+#[derive(Debug)]
+enum Entry {
+    Access(Access),
+    Notice(Notice),
+}
+
 /// Where requests are handed over. Cheap to clone; nothing blocks.
 #[derive(Clone, Debug)]
 pub struct Log {
-    queue: SyncSender<Access>,
+    queue: SyncSender<Entry>,
     lost: Arc<AtomicU64>,
 }
 
@@ -48,16 +56,25 @@ impl Log {
     /// # Errors
     /// There is no room for another thread.
     pub fn start(format: Format) -> io::Result<(Self, JoinHandle<()>)> {
-        let (queue, requests) = sync_channel(QUEUE);
+        let (queue, entries) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let log = Self { queue, lost: lost.clone() };
-        let thread = thread::Builder::new().name("log".into()).spawn(move || write_all(&requests, &lost, format))?;
+        let thread = thread::Builder::new().name("log".into()).spawn(move || write_all(&entries, &lost, format))?;
         Ok((log, thread))
     }
 
     /// Hands a request over, if there is room.
     pub fn write(&self, access: &Access) {
-        if self.queue.try_send(access.clone()).is_err() {
+        self.hand_over(Entry::Access(access.clone()));
+    }
+
+    /// Hands over that a backend is up, or not.
+    pub fn notice(&self, notice: &Notice) {
+        self.hand_over(Entry::Notice(notice.clone()));
+    }
+
+    fn hand_over(&self, entry: Entry) {
+        if self.queue.try_send(entry).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -68,15 +85,19 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-fn write_all(requests: &Receiver<Access>, lost: &AtomicU64, format: Format) {
+fn write_all(entries: &Receiver<Entry>, lost: &AtomicU64, format: Format) {
     let mut lines = String::new();
-    while let Ok(access) = requests.recv() {
+    let write = |entry, lines: &mut String| match entry {
+        Entry::Access(access) => line(&access, format, lines),
+        Entry::Notice(notice) => notice_line(&notice, format, lines),
+    };
+    while let Ok(entry) = entries.recv() {
         lines.clear();
-        line(&access, format, &mut lines);
+        write(entry, &mut lines);
         while lines.len() < BATCH
-            && let Ok(access) = requests.try_recv()
+            && let Ok(entry) = entries.try_recv()
         {
-            line(&access, format, &mut lines);
+            write(entry, &mut lines);
         }
         match (lost.swap(0, Ordering::Relaxed), format) {
             (0, _) => {}
@@ -123,11 +144,18 @@ struct Record<'a> {
     reason: Option<&'a str>,
     bytes: u64,
     microseconds: u64,
+    /// The backend that was asked last, and how long it took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_microseconds: Option<u64>,
     id: &'a str,
 }
 
 fn json_line(access: &Access, out: &mut String) {
     let client = access.client.map(|client| client.to_string());
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let server = access.server.as_ref().map(|(server, _)| server.to_string());
     let record = Record {
         time: &date_and_time(access.at.unix),
         peer: &access.peer.map_or("unix".into(), |peer| peer.to_string()),
@@ -136,11 +164,30 @@ fn json_line(access: &Access, out: &mut String) {
         status: access.status,
         reason: access.reason.as_deref(),
         bytes: access.bytes,
-        microseconds: u64::try_from(access.took.as_micros()).unwrap_or(u64::MAX),
+        microseconds: micros(access.took),
+        server: server.as_deref(),
+        server_microseconds: access.server.as_ref().map(|(_, took)| micros(*took)),
         id: &access.id.to_string(),
     };
     out.push_str(&serde_json::to_string(&record).unwrap_or_default());
     out.push('\n');
+}
+
+fn notice_line(notice: &Notice, format: Format, out: &mut String) {
+    let state = match notice.state {
+        State::Up => "up",
+        State::Resting => "resting",
+        State::Down => "down",
+        State::Leaving => "leaving",
+    };
+    let (time, server) = (date_and_time(notice.at.unix), notice.server.to_string());
+    if format == Format::Json {
+        let record = serde_json::json!({ "time": time, "upstream": notice.upstream, "server": server, "state": state });
+        out.push_str(&record.to_string());
+        out.push('\n');
+    } else {
+        out.push_str(&format!("{} {}: {server} is {state}\n", &time[11..19], notice.upstream));
+    }
 }
 
 fn rough_duration(duration: Duration) -> String {
@@ -185,6 +232,7 @@ mod tests {
             reason: None,
             status,
             bytes: 1536,
+            server: None,
         }
     }
 

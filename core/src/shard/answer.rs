@@ -51,7 +51,8 @@ impl Shard {
         let config = Arc::clone(&self.config);
         let Some(server) = self.server(conn) else { return };
         if let Some(line) = &mut server.line {
-            line.reason = (status.as_u16() >= 400).then(|| reason.into());
+            // Whoever knows more has said it already.
+            line.reason = line.reason.take().or_else(|| (status.as_u16() >= 400).then(|| reason.into()));
         }
         match server.shape.page(&config, status) {
             Some(page) => {
@@ -187,14 +188,14 @@ impl Shard {
 
 impl Line {
     pub(super) const fn new(request: Box<str>, began: Instant, client: Option<IpAddr>) -> Self {
-        Self { request, reason: None, began, status: 0, bytes: 0, client }
+        Self { request, reason: None, began, status: 0, bytes: 0, client, server: None }
     }
 }
 
 fn access(now: Now, id: Uuid, peer: Option<SocketAddr>, line: Line) -> Effect {
-    let Line { request, reason, began, status, bytes, client } = line;
+    let Line { request, reason, began, status, bytes, client, server } = line;
     let took = now.instant.duration_since(began);
-    Effect::Log(Box::new(Access { at: now, took, peer, client, id, request, reason, status, bytes }))
+    Effect::Log(Box::new(Access { at: now, took, peer, client, id, request, reason, status, bytes, server }))
 }
 
 /// What a head that cannot be read begins with: its method and target as far as they are there; `-` if nothing is.

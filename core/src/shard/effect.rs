@@ -11,6 +11,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use uuid::Uuid;
@@ -155,6 +156,15 @@ impl Opened {
     }
 }
 
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
 /// The result of an [`Effect`] that names an operation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -234,4 +244,6 @@ pub struct Access {
     pub status: u16,
     /// Bytes of content of the answer.
     pub bytes: u64,
+    /// Which backend was asked last, and how long it took to answer, or to fail.
+    pub server: Option<(Address, Duration)>,
 }

@@ -1,12 +1,12 @@
 //! What a shard knows about one connection.
 
-use super::ConnId;
 use super::calls::Socket;
 use super::files::{Opening, Sending};
 use super::poll::Poll;
 use super::proxy::{Asking, Call, EndpointId, Purpose};
 use super::shape::Shape;
 use super::stream::Stream;
+use super::{Address, ConnId};
 use crate::conn::{ClientConn, Interest, ServerConn, TunnelConn};
 use crate::outbox::Outbox;
 use crate::pubsub::Topic;
@@ -17,6 +17,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use uuid::Uuid;
 
 /// One connection.
@@ -75,6 +76,7 @@ pub(super) struct Line {
     pub(super) status: u16,
     pub(super) bytes: u64,
     pub(super) client: Option<IpAddr>,
+    pub(super) server: Option<(Address, Duration)>,
 }
 
 /// What is being done about the request at hand.
@@ -117,6 +119,8 @@ pub(super) struct Client {
     /// Which of the upstream's servers it is.
     pub(super) server: usize,
     pub(super) purpose: Purpose,
+    /// When it got its request.
+    pub(super) since: Instant,
     /// It was idle before this request.
     pub(super) is_reused: bool,
     /// It is one of the connections of its endpoint: not a probe's, and not to be closed.

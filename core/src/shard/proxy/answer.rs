@@ -32,6 +32,7 @@ impl Shard {
             ClientEvent::Response(head, framing) => {
                 if !head.status.is_informational() {
                     self.note_success(client_id);
+                    self.note_server(now, conn, client_id);
                 }
                 let is_asking = self.server(conn).is_some_and(|server| matches!(server.exchange, Exchange::Asking(_)));
                 if is_asking {
@@ -188,6 +189,19 @@ impl Shard {
         }
         self.release(client_id);
         self.finish(now, conn);
+    }
+
+    /// Who has answered, or failed, for the log.
+    pub(super) fn note_server(&mut self, now: Now, conn: ConnId, client_id: ConnId) {
+        let Self { slots, upstreams, .. } = self;
+        let Some(Slot { role: Role::Client(client), .. }) = slots.get(client_id) else { return };
+        let (took, index, endpoint) = (now.instant.duration_since(client.since), client.upstream, client.endpoint);
+        if let Some(Slot { role: Role::Server(server), .. }) = slots.get_mut(conn)
+            && let Some(line) = &mut server.line
+            && let Some(of) = upstreams.get(index).and_then(|upstream| upstream.endpoint(endpoint))
+        {
+            line.server = Some((of.address().clone(), took));
+        }
     }
 
     /// The server has given an answer.

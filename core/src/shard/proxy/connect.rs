@@ -116,8 +116,8 @@ impl Shard {
             Some(Server::Unix(_)) | None => None,
         };
         let conn = ClientConn::new(self.http, now.instant + configured.connect_timeout);
-        let (purpose, is_reused, is_counted) = (Purpose::Idle, false, true);
-        let client = Client { conn, upstream, endpoint, server, purpose, is_reused, is_counted };
+        let (purpose, since, is_reused, is_counted) = (Purpose::Idle, now.instant, false, true);
+        let client = Client { conn, upstream, endpoint, server, purpose, since, is_reused, is_counted };
         let conn = self.slots.insert(Slot::new(Role::Client(Box::new(client)), None));
         self.effects.push_back(Effect::Connect { conn, to, tls });
         conn
@@ -146,6 +146,7 @@ impl Shard {
         client.conn.request(&message, host.as_deref());
         client.purpose = Purpose::Call(conn);
         client.is_reused = is_connected;
+        client.since = now.instant;
         client.conn.sent(now, timeouts, &configured.patience());
         self.settle(now, client_id);
         if is_connected {

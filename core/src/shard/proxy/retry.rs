@@ -16,6 +16,8 @@ use super::Purpose;
 use super::call::{EndpointId, Stage};
 use crate::http1::{FieldLines, ParseError, StatusCode};
 use crate::time::Now;
+use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 
 /// Why a call has failed.
@@ -46,11 +48,35 @@ const RETRY_SOON: FieldLines = FieldLines::new("retry-after: 1\r\n");
 impl Failure {
     fn status(self) -> StatusCode {
         match self {
-            Self::QueueFull | Self::QueueTimeout | Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+            Self::QueueFull | Self::QueueTimeout | Self::NoRoom | Self::Unreachable(IoError::TooManyFiles) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Late | Self::Unreachable(IoError::TimedOut) => StatusCode::GATEWAY_TIMEOUT,
             Self::NoAddress | Self::Unreachable(_) | Self::Lost | Self::Unreadable(_) | Self::Unusable => {
                 StatusCode::BAD_GATEWAY
             }
+        }
+    }
+
+    /// What the log says.
+    fn detail(self) -> String {
+        match self {
+            Self::QueueFull => "too many requests wait for the backend".into(),
+            Self::QueueTimeout => "no connection to the backend became free in time".into(),
+            Self::NoRoom => "there is no room for another connection".into(),
+            Self::NoAddress => "the name of the backend has no address".into(),
+            Self::Unreachable(IoError::Certificate) => "the certificate of the backend cannot be trusted".into(),
+            Self::Unreachable(IoError::ConnectionRefused) => "the backend refused the connection".into(),
+            Self::Unreachable(IoError::ConnectionReset) => "the backend cut the connection before it stood".into(),
+            Self::Unreachable(IoError::NotFound) => "the socket of the backend is not there".into(),
+            Self::Unreachable(IoError::PermissionDenied) => "the backend's address may not be used".into(),
+            Self::Unreachable(IoError::TimedOut) => "the backend could not be reached in time".into(),
+            Self::Unreachable(IoError::Tls) => "no TLS with the backend could be agreed on".into(),
+            Self::Unreachable(IoError::TooManyFiles) => "there are no file descriptors for another connection".into(),
+            Self::Lost => "the backend closed the connection without an answer".into(),
+            Self::Unreadable(error) => format!("the backend's answer cannot be read: {error}"),
+            Self::Unusable => "the backend's answer cannot be passed on".into(),
+            Self::Late | Self::Unreachable(IoError::Other) => self.reason().into(),
         }
     }
 
@@ -77,6 +103,9 @@ impl Shard {
         };
         let index = client.upstream;
         let is_stale = attempt.is_reused && failure == Failure::Lost;
+        if let Purpose::Call(conn) = client.purpose {
+            self.note_server(now, conn, client_id);
+        }
         match self.drop_client(now, client_id) {
             Purpose::Idle | Purpose::Drain => {}
             Purpose::Probe => self.end_probe(now, client_id, false),
@@ -85,7 +114,10 @@ impl Shard {
                 self.retry_call(now, conn, failure, &attempt);
             }
             Purpose::Call(conn) => {
-                self.note_failure(now, index, attempt.endpoint);
+                // That we have no room is not the server's failure.
+                if failure != Failure::Unreachable(IoError::TooManyFiles) {
+                    self.note_failure(now, index, attempt.endpoint);
+                }
                 self.retry_call(now, conn, failure, &attempt);
             }
         }
@@ -128,7 +160,7 @@ impl Shard {
         }
         server.exchange = Exchange::Idle;
         if let Some(line) = &mut server.line {
-            line.reason = Some(failure.reason().into());
+            line.reason = Some(failure.detail().into());
         }
         self.lend(conn);
         if is_answered {
