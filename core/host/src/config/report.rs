@@ -1,7 +1,7 @@
 //! What `check` prints.
 
 use super::limits::entries;
-use super::{Settings, rough_size, shaping};
+use super::{Settings, rough_size, shaping, upstreams};
 use crate::args::DEFAULT_LISTEN;
 use brolly_core::config::{Config, Handler, Limits, Server};
 use brolly_core::handler::redirect::Redirect;
@@ -53,9 +53,12 @@ impl Settings {
         let listen: Vec<_> = self.listen.iter().map(ToString::to_string).collect();
         let threads = self.threads.map_or("the number of cores".into(), |threads| threads.to_string());
         let log = if self.config.log_requests { "yes" } else { "no" };
-        let routes = routes(&self.config);
+        let (routes, upstreams) = (routes(&self.config), upstreams::report(&self.config.upstreams));
         let (limits, memory) = (limits(&self.config.limits), memory(&self.config.limits));
-        format!("listen:  {}\nthreads: {threads}\nlog:     {log}\n\n{routes}\n{limits}\n{memory}", listen.join(", "))
+        format!(
+            "listen:  {}\nthreads: {threads}\nlog:     {log}\n\n{routes}{upstreams}\n{limits}\n{memory}",
+            listen.join(", ")
+        )
     }
 }
 
@@ -104,7 +107,8 @@ fn describe(handler: &Handler, config: &Config) -> String {
                 upstream.servers.iter().map(|of| format!("{}{path}", shown(of))).collect::<Vec<_>>().join(", ")
             });
             let how = if proxy.replace_prefix.is_some() { "the prefix is replaced" } else { "the path is kept" };
-            format!("proxy to {}, {how}", to.unwrap_or_default())
+            let buffered = if proxy.buffer_requests { ", requests are buffered up to content_bytes" } else { "" };
+            format!("proxy to {}, {how}{buffered}", to.unwrap_or_default())
         }
         Handler::Publish => "publish".into(),
         Handler::Redirect(Redirect { status, location, keep_path }) => {
@@ -151,7 +155,7 @@ fn memory(limits: &Limits) -> String {
         "worst case of one connection:\n".into(),
         row("state", STATE_BYTES, "all of it while the connection is idle"),
         row("input", input, "pipelined_bytes or http_head_bytes"),
-        row("content", content, "content_bytes, or twice websocket_message_bytes"),
+        row("content", content, "content_bytes (published or buffered), or twice websocket_message_bytes"),
         row("output", outbox, "outbox_bytes"),
         row("together", together, ""),
         "worst case of one shard:\n".into(),

@@ -1,13 +1,18 @@
 //! The backends of the configuration file: [upstreams.NAME].
 
+#[cfg(test)]
+mod tests;
+
+use super::report::shown;
 use super::source::{Section, boolean, kind, number, string};
-use super::units::parse_duration;
+use super::units::{format_duration, parse_duration};
 use crate::failure::{Failure, did_you_mean};
 use crate::url::Url;
 use brolly_core::config::{Config, HealthCheck, HostField, Server, Upstream};
 use brolly_core::http1::StatusCode;
 use brolly_core::upstream::{Balance, Key};
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Duration;
 use toml::de::DeValue;
 
@@ -46,6 +51,8 @@ pub(super) fn upstreams<'t>(file: &Section<'t, '_>, config: &mut Config) -> Resu
         names.insert(name, config.upstreams.len());
         config.upstreams.push(upstream(&section, config, name)?);
     }
+    // What a PROXY header says besides the client.
+    config.wants_local_addresses |= config.upstreams.iter().any(|upstream| upstream.proxy_protocol);
     Ok(names)
 }
 
@@ -233,4 +240,53 @@ fn positive(value: &DeValue<'_>) -> Result<u32, String> {
 
 fn retries(value: &DeValue<'_>) -> Result<u8, String> {
     u8::try_from(number(value)?).ok().filter(|number| *number <= 16).ok_or_else(|| "must be from 0 to 16".to_owned())
+}
+
+/// What `check` says about the upstreams.
+pub(super) fn report(upstreams: &[Upstream]) -> String {
+    if upstreams.is_empty() {
+        return String::new();
+    }
+    let width = upstreams.iter().map(|upstream| upstream.name.chars().count()).max().unwrap_or(0);
+    let mut text = String::from("\nupstreams, as each thread treats them:\n");
+    for upstream in upstreams {
+        let list = |servers: &[Server]| servers.iter().map(shown).collect::<Vec<_>>().join(", ");
+        let fallbacks = match upstream.fallbacks.is_empty() {
+            true => String::new(),
+            false => format!("; while none is up: {}", list(&upstream.fallbacks)),
+        };
+        let lines = [format!("{}{fallbacks}", list(&upstream.servers)), capacity(upstream), troubles(upstream)];
+        for (line, name) in lines.iter().zip([&*upstream.name, "", ""]) {
+            let _ = writeln!(text, "  {name:width$}  {line}");
+        }
+    }
+    text
+}
+
+fn capacity(upstream: &Upstream) -> String {
+    let balance = match &upstream.rules.balance {
+        Balance::LeastOutstanding => "least-outstanding".to_owned(),
+        Balance::RoundRobin => "round-robin".to_owned(),
+        Balance::Hash(Key::Client) => "hash:client".to_owned(),
+        Balance::Hash(Key::Path) => "hash:path".to_owned(),
+        Balance::Hash(Key::Cookie(name)) => format!("hash:cookie:{name}"),
+        Balance::Hash(Key::Field(name)) => format!("hash:field:{name}"),
+    };
+    let (connections, idle, queue) = (upstream.rules.connections, upstream.rules.idle, upstream.rules.queue);
+    let wait = format_duration(upstream.queue_timeout);
+    format!(
+        "{balance}; {connections} connections per server, {idle} of them kept; {queue} requests wait {wait} at most, then 503"
+    )
+}
+
+fn troubles(upstream: &Upstream) -> String {
+    let retries = format!("{} retries where nothing has happened", upstream.retries);
+    let eject = upstream.rules.eject.map(|eject| {
+        format!("; after {} failures in a row a server rests for {}", eject.failures, format_duration(eject.period))
+    });
+    let health = upstream
+        .health
+        .as_ref()
+        .map(|check| format!("; {} is asked for every {}", check.path, format_duration(check.interval)));
+    format!("{retries}{}{}", eject.unwrap_or_default(), health.unwrap_or_default())
 }
