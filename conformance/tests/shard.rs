@@ -1,7 +1,7 @@
 //! A whole shard, driven by hand: what must hold for any splitting and interleaving, and bugs that were found.
 #![cfg(not(loom))]
 
-use brolly_core::config::{Config, Files, Handler, Limits, Listener};
+use brolly_core::config::{Asset, Config, Files, Handler, Limits, Listener};
 use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route, Routes};
 use brolly_core::shard::{Accepted, ConnId, Effect, IoError, Shard};
@@ -58,13 +58,18 @@ fn a_reader_that_does_not_read_is_dropped() {
 fn written(shard: &mut Shard, now: Now, conn: ConnId) -> String {
     let mut text = String::new();
     while shard.interest(conn).write {
-        let mut slices: [&[u8]; 4] = [&[]; 4];
-        let filled = shard.outgoing(conn, &mut slices);
-        let bytes = slices[..filled].concat();
-        text.push_str(std::str::from_utf8(&bytes).unwrap());
-        shard.handle_write(now, conn, bytes.len());
+        text += &written_once(shard, now, conn);
     }
     text
+}
+
+/// What one write takes of it.
+fn written_once(shard: &mut Shard, now: Now, conn: ConnId) -> String {
+    let mut slices: [&[u8]; 4] = [&[]; 4];
+    let filled = shard.outgoing(conn, &mut slices);
+    let bytes = slices[..filled].concat();
+    shard.handle_write(now, conn, bytes.len());
+    String::from_utf8(bytes).unwrap()
 }
 
 /// Pipelined requests behind one that takes time were forgotten if the client ended its direction meanwhile.
@@ -130,4 +135,49 @@ fn the_log_says_what_became_of_a_request_without_an_answer() {
         let line = request.split(" HTTP").next().unwrap().to_owned();
         assert_eq!(logged, Some((line, status, reason.map(Into::into))));
     }
+}
+
+/// A packet full of requests for a large answer must not become a queue of large answers.
+#[test]
+fn answers_of_a_pipeline_wait_for_the_reader() {
+    const LENGTH: usize = 100_000;
+    let asset = Asset::new("", "text/plain", vec![b'x'; LENGTH].into());
+    let mut routes = Routes::default();
+    routes.add(Route { host: HostPattern::Any, prefix: "/".into(), to: 0.into() }).unwrap();
+    let handlers = vec![Handler::Memory([asset].into())];
+    let config = Arc::new(Config { routes, handlers, ..Config::default() });
+    let mut shard = Shard::new(Arc::clone(&config), 0, 1, Seed([7; 32]));
+    let conn = accept(&mut shard, at(0));
+    let request = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    let requests = 64 * 1024 / request.len();
+    shard.handle_read(at(0), conn, &mut request.repeat(requests).into_bytes());
+    assert!(!shard.interest(conn).read, "it reads on while nobody takes the answers");
+    let (mut answers, mut most) = (0, 0);
+    while shard.interest(conn).write {
+        most = most.max(shard.usage().longest_outbox);
+        answers += written_once(&mut shard, at(0), conn).matches("HTTP/1.1 200 OK").count();
+    }
+    assert_eq!(answers, requests);
+    // What is queued, and one answer beyond.
+    assert!(most < 256 * 1024 + 2 * LENGTH, "{most} bytes were queued");
+    assert!(shard.interest(conn).read);
+}
+
+/// A refused sender can read why, but not for ever.
+#[test]
+fn who_sends_on_after_a_refusal_is_cut_off() {
+    let limits = Limits { linger_timeout: Duration::from_secs(2), ..Limits::default() };
+    let mut shard = shard(limits);
+    let conn = accept(&mut shard, at(0));
+    shard.handle_read(at(0), conn, &mut b"GET / HTTP/1.1\r\nHost : x\r\n\r\n".to_vec());
+    assert!(written(&mut shard, at(0), conn).starts_with("HTTP/1.1 400 "));
+    assert!(shard.interest(conn).shutdown, "the client is told the end");
+    shard.handle_shutdown_done(at(0), conn);
+    for second in 0..2 {
+        shard.handle_read(at(second), conn, &mut vec![b'x'; 10_000]);
+        shard.handle_timeout(at(second));
+        assert!(shard.interest(conn).read && !shard.interest(conn).close, "after {second} s");
+    }
+    shard.handle_timeout(at(3));
+    assert!(shard.interest(conn).close, "what is sent on does not move the deadline");
 }

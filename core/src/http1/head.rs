@@ -52,8 +52,8 @@ impl<'a> CheckedRequest<'a> {
         let framing = survey.request_framing(version, fields)?;
         // §3.2.2 lets the authority of an absolute form win. Not everybody behind us knows that, and a client that says
         // two things breaks RFC 9110 §7.2: "the user agent MUST generate [...] a Host [...] identical to that authority".
-        if let (Target::Absolute { authority, .. }, Some(host)) = (target, host)
-            && !authority.is_same(host)
+        if let (Target::Absolute { is_https, authority, .. }, Some(host)) = (target, host)
+            && !authority.is_same(host, is_https)
         {
             return Err(ParseError::HostContradictsTarget);
         }
@@ -194,6 +194,7 @@ mod tests {
         let host = |head| request(head, |head| head.host().map(|host| String::from(host.as_str())));
         assert_eq!(host("GET / HTTP/1.1\nHost: a:1").as_deref(), Some("a:1"));
         assert_eq!(host("GET http://b/ HTTP/1.1\nHost: B:80").as_deref(), Some("b"));
+        assert_eq!(host("GET https://b/ HTTP/1.1\nHost: b:443").as_deref(), Some("b"));
         assert_eq!(host("CONNECT b:1 HTTP/1.1\nHost: a").as_deref(), Some("b:1"));
         assert_eq!(host("GET / HTTP/1.0"), None);
         assert_eq!(host("GET http://b/ HTTP/1.0").as_deref(), Some("b"));

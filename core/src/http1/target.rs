@@ -17,6 +17,8 @@ pub enum Target<'a> {
     },
     /// `http://authority/path?query`, as sent to proxies; must be accepted from anyone (RFC 9112 §3.2.2).
     Absolute {
+        /// The scheme is `https`; else it is `http`.
+        is_https: bool,
         /// Counts instead of `Host`.
         authority: Authority<'a>,
         /// Empty or begins with `/`; `*` with `OPTIONS` instead of empty (RFC 9112 §3.2.4).
@@ -33,8 +35,7 @@ pub enum Target<'a> {
 impl<'a> Target<'a> {
     /// The form that `method` allows and `text` has. `text` is visible ASCII.
     ///
-    /// The scheme of an absolute form must be `http`: for `https` the connection says nothing about who asked
-    /// (RFC 9110 §7.4), and other schemes are not ours.
+    /// Schemes other than `http` and `https` are not ours. Whether a connection is one for `https` is not asked here.
     pub(super) fn parse(method: Method<'_>, text: &'a str) -> Option<Self> {
         if let Method::Connect = method {
             // The port has no default here.
@@ -47,14 +48,18 @@ impl<'a> Target<'a> {
         if text == "*" {
             return matches!(method, Method::Options).then_some(Self::Asterisk);
         }
-        let (_, rest) = text.split_once("://").filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http"))?;
+        let (scheme, rest) = text.split_once("://")?;
+        let is_https = scheme.eq_ignore_ascii_case("https");
+        if !is_https && !scheme.eq_ignore_ascii_case("http") {
+            return None;
+        }
         let (authority, path) = rest.split_at_checked(rest.find(['/', '?']).unwrap_or(rest.len()))?;
         let (path, query) = match (method, split_query(path)) {
             // RFC 9112 §3.2.4: without path and query, OPTIONS is about the server as a whole.
             (Method::Options, ("", None)) => ("*", None),
             (_, parts) => parts,
         };
-        Some(Self::Absolute { authority: Authority::parse(authority.as_bytes())?, path, query })
+        Some(Self::Absolute { is_https, authority: Authority::parse(authority.as_bytes())?, path, query })
     }
 
     /// The path: `/` for an absolute form without one (RFC 9110 §4.2.3), `*` for the asterisk form, empty for
@@ -74,6 +79,11 @@ impl<'a> Target<'a> {
             Self::Absolute { query, .. } | Self::Origin { query, .. } => query,
             Self::Asterisk | Self::Authority(_) => None,
         }
+    }
+
+    /// Whether it says `https`.
+    pub const fn is_https(&self) -> bool {
+        matches!(self, Self::Absolute { is_https: true, .. })
     }
 
     /// The authority, if this form has one.
@@ -126,9 +136,10 @@ impl<'a> Authority<'a> {
         self.host
     }
 
-    /// Whether both are the same on plain HTTP: names have no case, and 80 needs not be said (RFC 9110 §4.2.3).
-    pub(super) fn is_same(&self, other: Self) -> bool {
-        self.host.eq_ignore_ascii_case(other.host) && self.port.unwrap_or(80) == other.port.unwrap_or(80)
+    /// Whether both are the same: names have no case, and the port that a scheme has needs not be said (RFC 9110 §4.2.3).
+    pub(super) fn is_same(&self, other: Self, is_https: bool) -> bool {
+        let port = |of: Self| of.port.unwrap_or(if is_https { 443 } else { 80 });
+        self.host.eq_ignore_ascii_case(other.host) && port(*self) == port(other)
     }
 
     /// The port, if it was given.
@@ -194,6 +205,7 @@ mod tests {
             ("//a?b", "//a", Some("b"), None),
             ("http://a", "/", None, Some("a")),
             ("HTTP://a:8/b?c", "/b", Some("c"), Some("a:8")),
+            ("Https://a:8/b?c", "/b", Some("c"), Some("a:8")),
             ("http://a?c/d", "/", Some("c/d"), Some("a")),
             ("http://[::1]:80/", "/", None, Some("[::1]:80")),
         ] {
@@ -221,7 +233,8 @@ mod tests {
             "http://",
             "http:///a",
             "http://?a",
-            "https://a/",
+            "https:///",
+            "httpss://a/",
             "ftp://a/",
             "http://u@a/",
             "://a/",

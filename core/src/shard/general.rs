@@ -1,6 +1,6 @@
 //! What is answered alike on all routes: expectations, and methods that are about the way and not about a resource.
 
-use super::{ConnId, Shard};
+use super::{ConnId, Shard, admit};
 use crate::conn::Content;
 use crate::http1::{FieldLines, Method, RequestHead, StatusCode};
 use crate::time::Now;
@@ -14,6 +14,11 @@ impl Shard {
         // RFC 9110 §10.1.1: it MAY be ignored, but then the next hop has to decide what it means.
         if head.has_unknown_expectation() {
             self.refuse(now, conn, StatusCode::EXPECTATION_FAILED, "this expectation is not known here");
+            return true;
+        }
+        // §7.4: "a request that has been misdirected": a target for TLS, on a connection that has none.
+        if head.target.is_https() && !self.is_secure(conn, head) {
+            self.refuse(now, conn, StatusCode::MISDIRECTED_REQUEST, "https is not spoken here");
             return true;
         }
         match head.method {
@@ -44,5 +49,11 @@ impl Shard {
             | Method::Other(_) => return false,
         }
         true
+    }
+
+    /// Whether the client speaks TLS, with us or with a peer that is believed.
+    fn is_secure(&self, conn: ConnId, head: &RequestHead<'_>) -> bool {
+        let client = self.slots.get(conn).map(|slot| admit::client(&self.config, slot, head));
+        client.is_some_and(|client| client.is_ok_and(|client| client.is_secure))
     }
 }
