@@ -7,6 +7,8 @@ use std::path::Path;
 
 /// Inputs made of each file of the corpus.
 const MUTATIONS: u64 = 2000;
+/// Runs of operations by chance.
+const NOISE: u64 = 5000;
 
 /// As libFuzzer does, with less wit: a few bytes changed, cut out, doubled, inserted.
 fn mutate(input: &[u8], state: &mut u64) -> Vec<u8> {
@@ -73,4 +75,14 @@ fn sse() {
 #[test]
 fn shard() {
     run("shard", fuzz_bodies::shard);
+}
+
+/// Longer runs of operations than mutations of the corpus make.
+#[test]
+fn shard_by_chance() {
+    for seed in 0..NOISE {
+        let noise = fuzz_bodies::noise(seed);
+        let result = std::panic::catch_unwind(|| fuzz_bodies::shard(&noise));
+        assert!(result.is_ok(), "seed {seed}");
+    }
 }
