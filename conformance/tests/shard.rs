@@ -69,7 +69,23 @@ fn written_once(shard: &mut Shard, now: Now, conn: ConnId) -> String {
     let filled = shard.outgoing(conn, &mut slices);
     let bytes = slices[..filled].concat();
     shard.handle_write(now, conn, bytes.len());
-    String::from_utf8(bytes).unwrap()
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Each ping that was written let the half of a frame be looked at again, and that passed for a sign of life.
+#[test]
+fn half_a_frame_is_no_answer_to_a_ping() {
+    let mut shard = shard(Limits::default());
+    let conn = accept(&mut shard, at(0));
+    let mut input = b"GET /echo HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x8a\x85abcd"
+        .to_vec();
+    shard.handle_read(at(0), conn, &mut input);
+    assert!(written(&mut shard, at(0), conn).starts_with("HTTP/1.1 101 "));
+    shard.handle_timeout(at(26));
+    assert_eq!(written(&mut shard, at(26), conn), "\u{fffd}\0", "a ping");
+    shard.handle_timeout(at(37));
+    assert!(shard.interest(conn).close, "nothing came for 37 s");
 }
 
 /// Pipelined requests behind one that takes time were forgotten if the client ended its direction meanwhile.

@@ -68,13 +68,15 @@ impl WebSocketConn {
         if self.closing != Closing::No || self.eof {
             return (length, None);
         }
-        if !self.close_sent && length > 0 {
-            self.pinged = false;
-            self.read_by = Some(now.instant + timeouts.ping);
-        }
         match self.decoder.decode(input) {
-            Ok((used, None)) => (used, None),
-            Ok((used, Some(item))) => (used, self.handle_item(now, timeouts, key, item)),
+            Ok((used, item)) => {
+                // Bytes that are left are offered again, whenever there is room: that is no sign of life.
+                if !self.close_sent && used > 0 {
+                    self.pinged = false;
+                    self.read_by = Some(now.instant + timeouts.ping);
+                }
+                (used, item.and_then(|item| self.handle_item(now, timeouts, key, item)))
+            }
             Err(error) => {
                 self.close_with(now, timeouts, error.close_code(), "", key);
                 self.finish(now, timeouts);
