@@ -27,7 +27,7 @@ struct Suite {
     run: fn(&Bench, &Binary, Duration) -> Outcome,
 }
 
-const SUITES: [Suite; 5] = [
+const SUITES: [Suite; 6] = [
     Suite {
         name: "curl",
         about: "files, proxy, topics, limits, deadlines, command line and signals, by curl and raw sockets",
@@ -55,6 +55,13 @@ const SUITES: [Suite; 5] = [
         needs: "Chromium, Node.js 20 or later, npm",
         limit: Duration::from_secs(600),
         run: scripts::browser,
+    },
+    Suite {
+        name: "crowd",
+        about: "10,000 idle, 2,000 dripping and 200 slow clients, and what others notice of them",
+        needs: "Python 3.11 or later",
+        limit: Duration::from_secs(150),
+        run: scripts::crowd,
     },
     Suite {
         name: "autobahn",

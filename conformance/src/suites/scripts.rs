@@ -12,6 +12,15 @@ pub(super) fn curl(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
     }
 }
 
+pub(super) fn crowd(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
+    match tools::python3() {
+        Ok(python) => {
+            script("crowd", Command::new(python).arg(bench.home().join("clients/crowd")), bench, binary, limit)
+        }
+        Err(missing) => Outcome::Missing(missing),
+    }
+}
+
 pub(super) fn python(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
     match tools::python_with_packages(bench, "python") {
         Ok(python) => {
