@@ -34,6 +34,8 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// Where clients connect. A connection knows its listener by index.
     pub listeners: Vec<Listener>,
+    /// The port where TLS is spoken, if it is not 443: where plain HTTP is sent.
+    pub https_port: Option<u16>,
     /// Whether each connection is asked for its own end's address: costs a system call.
     pub wants_local_addresses: bool,
     /// The backends that proxying handlers name by index.

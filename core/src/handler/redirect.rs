@@ -36,10 +36,19 @@ impl Redirect {
 /// The one address that a site has: its scheme and whether its name begins with `www.`
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Canonical {
-    /// The port of `https`, if plain HTTP is sent there.
-    pub https: Option<u16>,
+    /// Where plain HTTP is sent, if it is sent away.
+    pub https: Option<Https>,
     /// Whether names begin with `www.`
     pub www: Option<Www>,
+}
+
+/// The port of `https`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Https {
+    /// The one where we speak TLS ourselves.
+    Ours,
+    /// The one that clients see.
+    Port(u16),
 }
 
 /// What is done about `www.` at the beginning of a name.
@@ -64,8 +73,15 @@ pub enum Verdict {
 
 impl Canonical {
     /// Compares the address of a request: the host and the target that were asked for. `is_secure`: the client speaks TLS,
-    /// to us or to a gateway that we trust.
-    pub fn judge(&self, host: Option<Authority<'_>>, target: &Target<'_>, is_secure: bool) -> Verdict {
+    /// to us or to a gateway that we trust. `ours`: the port where we
+    /// speak TLS, if it is not 443.
+    pub fn judge(
+        &self,
+        host: Option<Authority<'_>>,
+        target: &Target<'_>,
+        is_secure: bool,
+        ours: Option<u16>,
+    ) -> Verdict {
         let host = host.filter(|authority| is_plain(authority.host()));
         let to_https = self.https.filter(|_| !is_secure);
         let Some(host) = host else {
@@ -76,8 +92,9 @@ impl Canonical {
             return Verdict::Here;
         }
         let (scheme, port) = match to_https {
-            Some(443) => ("https", None),
-            Some(port) => ("https", Some(port)),
+            Some(Https::Port(443)) => ("https", None),
+            Some(Https::Port(port)) => ("https", Some(port)),
+            Some(Https::Ours) => ("https", ours),
             None => (if is_secure { "https" } else { "http" }, host.port()),
         };
         let name = renamed.unwrap_or(Cow::Borrowed(host.host()));
@@ -155,15 +172,17 @@ mod tests {
     fn a_site_has_one_address() {
         use Verdict::{Here, Nowhere, There};
         let there = |text: &str| There(text.into());
-        let https = |port| Canonical { https: Some(port), www: None };
+        let https = |port| Canonical { https: Some(Https::Port(port)), www: None };
+        let ours = Canonical { https: Some(Https::Ours), www: None };
         let www = |www| Canonical { https: None, www: Some(www) };
-        let all = Canonical { https: Some(443), www: Some(Www::Remove) };
+        let all = Canonical { https: Some(Https::Port(443)), www: Some(Www::Remove) };
         for (canonical, is_secure, request, expected) in [
             (https(443), false, "GET /a?b HTTP/1.1\r\nhost: example.org", there("https://example.org/a?b")),
             (https(443), false, "GET /a HTTP/1.1\r\nhost: Example.org:8080", there("https://Example.org/a")),
             (https(8443), false, "GET /%2e/ HTTP/1.1\r\nhost: [::1]:80", there("https://[::1]:8443/%2e/")),
             (https(443), false, "GET //evil.example HTTP/1.1\r\nhost: a", there("https://a//evil.example")),
             (https(443), false, "GET http://b/x HTTP/1.1\r\nhost: b", there("https://b/x")),
+            (ours, false, "GET /a HTTP/1.1\r\nhost: a", there("https://a:444/a")),
             (https(443), true, "GET /a HTTP/1.1\r\nhost: a", Here),
             (https(443), false, "GET /a HTTP/1.0", Nowhere),
             (https(443), true, "GET /a HTTP/1.0", Here),
@@ -185,7 +204,11 @@ mod tests {
             (Canonical::default(), false, "GET /a HTTP/1.1\r\nhost: www.a.example", Here),
         ] {
             with_head(&format!("{request}\r\n\r\n"), |head| {
-                assert_eq!(canonical.judge(head.host(), &head.target, is_secure), expected, "{canonical:?} {request}");
+                assert_eq!(
+                    canonical.judge(head.host(), &head.target, is_secure, Some(444)),
+                    expected,
+                    "{canonical:?} {request}"
+                );
             });
         }
     }

@@ -94,7 +94,10 @@ impl Shard {
             return Verdict::Here;
         }
         match self.slots.get(conn).map(|slot| admit::client(&self.config, slot, head)) {
-            Some(Ok(client)) => shaping.canonical.judge(client.host.or(head.host()), &head.target, client.is_secure),
+            Some(Ok(client)) => {
+                let (host, ours) = (client.host.or(head.host()), self.config.https_port);
+                shaping.canonical.judge(host, &head.target, client.is_secure, ours)
+            }
             // A request whose client cannot be read has been refused already.
             Some(Err(_)) | None => Verdict::Here,
         }

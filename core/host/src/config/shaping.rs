@@ -8,7 +8,7 @@ use brolly_core::handler::cors::{Cors, CorsError, Wishes};
 use brolly_core::handler::edits::{EditError, Edits};
 use brolly_core::handler::files::media_type::{content_type, media_type};
 use brolly_core::handler::pages::{Page, Pages, Which};
-use brolly_core::handler::redirect::Www;
+use brolly_core::handler::redirect::{Https, Www};
 use brolly_core::handler::template::{UnknownVariable, VARIABLES};
 use brolly_core::http1::{CheckedLines, EncodeError, StatusCode};
 use std::path::Path;
@@ -74,12 +74,11 @@ pub(super) fn read(route: &Section<'_, '_>, policy: &mut Policy, directory: &Pat
     Ok(())
 }
 
-/// The port of https, if plain HTTP is sent there.
-fn https(value: &DeValue<'_>) -> Result<Option<u16>, String> {
+fn https(value: &DeValue<'_>) -> Result<Option<Https>, String> {
     match value {
-        DeValue::Boolean(wanted) => Ok(wanted.then_some(443)),
+        DeValue::Boolean(wanted) => Ok(wanted.then_some(Https::Ours)),
         value => match number(value).ok().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0) {
-            Some(port) => Ok(Some(port)),
+            Some(port) => Ok(Some(Https::Port(port))),
             None => Err(format!("must be true, false or the port that clients see, not {}", kind(value))),
         },
     }
@@ -218,9 +217,10 @@ pub(super) fn describe(shaping: &Shaping) -> Vec<String> {
     let mut lines = Vec::new();
     let mut say = |is_so: bool, line: String| lines.extend(is_so.then_some(line));
     say(maintenance.is_some(), "maintenance: everything is a 503".into());
-    if let Some(port) = canonical.https {
-        let port = if port == 443 { String::new() } else { format!(", port {port}") };
-        say(true, format!("plain HTTP is sent to https{port}"));
+    match canonical.https {
+        Some(Https::Ours) => say(true, "plain HTTP is sent to https".into()),
+        Some(Https::Port(port)) => say(true, format!("plain HTTP is sent to https, port {port}")),
+        None => {}
     }
     match canonical.www {
         Some(Www::Add) => say(true, "names get www.".into()),
