@@ -4,6 +4,8 @@ mod admission;
 mod file;
 mod files;
 mod limits;
+#[cfg(test)]
+mod mistakes;
 mod policy;
 mod report;
 mod routes;

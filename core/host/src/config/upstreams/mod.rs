@@ -66,7 +66,9 @@ fn upstream(section: &Section<'_, '_>, config: &Config, name: &str) -> Result<Up
             (Some(_), Some(_)) => {
                 return Err(section.failure("there is `url` and `servers`; put all of them into `servers`"));
             }
-            (Some(servers), None) if servers.is_empty() => return Err(section.failure("`servers` must not be empty")),
+            (Some(servers), None) if servers.is_empty() => {
+                return Err(section.wrong("servers", "must not be empty; write servers = [\"http://localhost:8111\"]"));
+            }
             (Some(servers), None) => servers,
             (None, Some(server)) => vec![server],
             (None, None) => {

@@ -77,7 +77,7 @@ fn mistakes_have_a_line_and_say_what_to_write_instead() {
     let server = "[upstreams.a]\nurl = 'http://x'\n";
     for (text, message) in [
         ("[upstreams.a]", "1: `servers` is missing; write servers = [\"http://localhost:8111\"]"),
-        ("[upstreams.a]\nservers = []", "1: `servers` must not be empty"),
+        ("[upstreams.a]\nservers = []", "2: `servers` must not be empty; write servers = [\"http://localhost:8111\"]"),
         (
             "[upstreams.a]\nservers = 'http://x'",
             "2: `servers` must be a list such as [\"http://10.0.0.1:8111\", \"unix:/run/app.sock\"]",
