@@ -376,6 +376,7 @@ fn pages_that_are_not_there_are_the_application() {
             if expected == "200" && !target.ends_with(".txt") {
                 assert_eq!(field(&answer, "content-type"), Some("text/html; charset=utf-8"), "{target}");
                 assert_eq!(content(&answer), if method == "GET" { "app.html" } else { "" });
+                assert_eq!(field(&answer, "vary"), Some("accept"), "others get something else");
             }
             said += &neutral(&answer);
         }

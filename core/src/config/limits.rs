@@ -85,7 +85,7 @@ pub struct Limits {
     pub resolve_ttl: Duration,
     /// Bytes of small files kept in memory. Default 16 MiB per shard. Beyond: the one longest unused goes.
     pub file_cache_bytes: usize,
-    /// The largest file that is kept. Default 64 KiB. What was compressed is kept whatever its size.
+    /// The largest file that is kept. Default 64 KiB, which is also the most: what is larger comes in pieces. What was compressed is kept whatever its size.
     pub file_cache_file_bytes: usize,
     /// How long a kept file is served without a look at the disk. Default 1 s. Then one request looks whether it has
     /// changed; others are served from memory meanwhile, for as long once more.

@@ -143,7 +143,7 @@ pub(super) fn entries(limits: &mut Limits) -> Vec<Entry<'_>> {
         entry("upstream_fresh", Time(upstream_fresh), &any, "idle for longer: not for what cannot be sent twice"),
         entry("resolve_ttl", Time(resolve_ttl), &any, "then a backend's name is looked up again"),
         entry("file_cache_bytes", Bytes(file_cache_bytes), &any, "small files kept per shard; beyond: the longest unused goes"),
-        entry("file_cache_file_bytes", Bytes(file_cache_file_bytes), &any, "larger files are not kept"),
+        entry("file_cache_file_bytes", Bytes(file_cache_file_bytes), &(0..=65_536), "larger files are not kept"),
         entry("file_cache_age", Time(file_cache_age), &any, "then a kept file is compared with the disk"),
         entry("file_listing_entries", Count(file_listing_entries), &some, "in the page of a directory; beyond: it says so"),
 

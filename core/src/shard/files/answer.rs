@@ -2,7 +2,6 @@
 
 use super::Representation;
 use super::open::Wanted;
-use crate::config::Coding;
 use crate::conn::Content;
 use crate::handler::files::multipart::{self, Piece, content_range};
 use crate::handler::files::{Outcome, Selected};
@@ -19,11 +18,11 @@ impl Shard {
         &mut self,
         now: Now,
         conn: ConnId,
-        representation: &Representation,
+        kept: &Representation,
         file: Option<FileId>,
         wanted: &Wanted,
     ) {
-        let validator = representation.validator();
+        let validator = kept.validator();
         match wanted.conditions.evaluate(&validator) {
             Outcome::Passed => {}
             Outcome::Failed => {
@@ -33,21 +32,20 @@ impl Shard {
             Outcome::NotModified => {
                 self.close_file(file);
                 self.respond(now, conn, StatusCode::NOT_MODIFIED, Content::None, |head| {
-                    cache_fields(head, representation);
+                    cache_fields(head, kept, wanted);
                 });
                 return self.finish(now, conn);
             }
         }
         // What was compressed here may come out differently the next time: parts of two times would not fit together.
-        let ranges =
-            wanted.ranges.as_ref().filter(|_| !representation.is_made && wanted.conditions.wants_part_of(&validator));
-        match ranges.map_or(Selected::Whole, |ranges| ranges.select(representation.len)) {
-            Selected::Whole => self.send_whole(now, conn, representation, file),
-            Selected::Parts(parts) => self.send_parts(now, conn, representation, file, &parts),
+        let ranges = wanted.ranges.as_ref().filter(|_| !kept.is_made && wanted.conditions.wants_part_of(&validator));
+        match ranges.map_or(Selected::Whole, |ranges| ranges.select(kept.len)) {
+            Selected::Whole => self.send_whole(now, conn, kept, file, wanted),
+            Selected::Parts(parts) => self.send_parts(now, conn, kept, file, wanted, &parts),
             Selected::Nothing => {
                 self.close_file(file);
                 // RFC 9110 §15.5.17.
-                let (status, range) = (StatusCode::RANGE_NOT_SATISFIABLE, format!("bytes */{}", representation.len));
+                let (status, range) = (StatusCode::RANGE_NOT_SATISFIABLE, format!("bytes */{}", kept.len));
                 self.refuse_with(now, conn, status, "the file has no such part", |head| {
                     let _ = head.field("content-range", range.as_bytes());
                 });
@@ -55,15 +53,16 @@ impl Shard {
         }
     }
 
-    fn send_whole(&mut self, now: Now, conn: ConnId, representation: &Representation, file: Option<FileId>) {
-        if file.is_none() {
-            let content = Content::Shared(representation.first.clone());
-            self.respond(now, conn, StatusCode::OK, content, |head| fields(head, representation));
-            return self.finish(now, conn);
+    fn send_whole(&mut self, now: Now, conn: ConnId, kept: &Representation, file: Option<FileId>, wanted: &Wanted) {
+        let content = match file {
+            None => Content::Shared(kept.first.clone()),
+            Some(_) => Content::Length(kept.len),
+        };
+        self.respond(now, conn, StatusCode::OK, content, |head| fields(head, kept, wanted, &kept.content_type));
+        match file {
+            None => self.finish(now, conn),
+            Some(_) => self.send_pieces(now, conn, kept, file, [Piece::Part(0..kept.len)].into()),
         }
-        let len = representation.len;
-        self.respond(now, conn, StatusCode::OK, Content::Length(len), |head| fields(head, representation));
-        self.send_pieces(now, conn, representation, file, [Piece::Part(0..len)].into());
     }
 
     /// RFC 9110 §15.3.7.
@@ -71,54 +70,38 @@ impl Shard {
         &mut self,
         now: Now,
         conn: ConnId,
-        representation: &Representation,
+        kept: &Representation,
         file: Option<FileId>,
+        wanted: &Wanted,
         parts: &[Range<u64>],
     ) {
-        let (len, kind) = (representation.len, &representation.content_type);
         let status = StatusCode::PARTIAL_CONTENT;
         if let [part] = parts {
-            let range = content_range(part, len);
-            self.respond(now, conn, status, Content::Length(part.end - part.start), |head| {
-                fields(head, representation);
+            let (range, length) = (content_range(part, kept.len), part.end - part.start);
+            self.respond(now, conn, status, Content::Length(length), |head| {
+                fields(head, kept, wanted, &kept.content_type);
                 let _ = head.field("content-range", range.as_bytes());
             });
-            return self.send_pieces(now, conn, representation, file, [Piece::Part(part.clone())].into());
+            return self.send_pieces(now, conn, kept, file, [Piece::Part(part.clone())].into());
         }
         let boundary = self.rng.next_uuid().simple().to_string();
-        let pieces = multipart::pieces(parts, len, kind, &boundary);
-        let total = pieces.iter().map(Piece::len).sum();
-        let kind = multipart::content_type(&boundary);
-        self.respond(now, conn, status, Content::Length(total), |head| {
-            fields_except_type(head, representation);
-            let _ = head.field("content-type", kind.as_bytes());
-        });
-        self.send_pieces(now, conn, representation, file, pieces);
+        let pieces = multipart::pieces(parts, kept.len, &kept.content_type, &boundary);
+        let (total, kind) = (pieces.iter().map(Piece::len).sum(), multipart::content_type(&boundary));
+        self.respond(now, conn, status, Content::Length(total), |head| fields(head, kept, wanted, &kind));
+        self.send_pieces(now, conn, kept, file, pieces);
     }
 }
 
-/// Everything about a representation.
-fn fields(head: &mut HeadWriter<'_>, representation: &Representation) {
-    let _ = head.field("content-type", representation.content_type.as_bytes());
-    fields_except_type(head, representation);
-}
-
-fn fields_except_type(head: &mut HeadWriter<'_>, representation: &Representation) {
-    cache_fields(head, representation);
-    let _ = head.field("last-modified", &representation.last_modified);
-    if representation.coding != Coding::Identity {
-        let _ = head.field("content-encoding", representation.coding.name().as_bytes());
-    }
-    if !representation.is_made {
-        head.lines(FieldLines::new("accept-ranges: bytes\r\n"));
-    }
+/// What a response with content says about it.
+fn fields(head: &mut HeadWriter<'_>, kept: &Representation, wanted: &Wanted, content_type: &str) {
+    cache_fields(head, kept, wanted);
+    let _ = head.checked(&kept.content_lines).field("content-type", content_type.as_bytes());
 }
 
 /// What a cache needs to update the response it has (RFC 9110 §15.4.5).
-fn cache_fields(head: &mut HeadWriter<'_>, representation: &Representation) {
-    let _ = head.field("cache-control", representation.cache_control.as_bytes());
-    let _ = head.field("etag", representation.etag.as_bytes());
-    if representation.varies {
-        head.lines(FieldLines::new("vary: accept-encoding\r\n"));
+fn cache_fields(head: &mut HeadWriter<'_>, kept: &Representation, wanted: &Wanted) {
+    head.checked(&kept.cache_lines);
+    if wanted.is_fallback {
+        head.lines(FieldLines::new("vary: accept\r\n"));
     }
 }

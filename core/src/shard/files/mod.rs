@@ -22,7 +22,7 @@ use crate::conn::Content;
 use crate::handler::files::cache_control::cache_control;
 use crate::handler::files::media_type::{content_type, media_type};
 use crate::handler::files::{Conditions, Outcome, Stamp, Validator};
-use crate::http1::{FieldLines, RequestHead, StatusCode};
+use crate::http1::{CheckedLines, FieldLines, RequestHead, StatusCode};
 use crate::text::date;
 use crate::time::{Now, UnixTime};
 use alloc::boxed::Box;
@@ -33,14 +33,14 @@ use bytes::Bytes;
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Representation {
     content_type: Arc<str>,
-    cache_control: Box<str>,
     etag: Box<str>,
-    /// In seconds since 1970, and as it is written.
+    /// `Last-Modified`, in seconds since 1970.
     modified: u64,
-    last_modified: [u8; 29],
+    /// What every response says, and a 304 alone (RFC 9110 §15.4.5).
+    cache_lines: CheckedLines,
+    /// What responses with content say besides, and `Content-Type`.
+    content_lines: CheckedLines,
     coding: Coding,
-    /// Whether other clients may get it in another coding.
-    varies: bool,
     /// Whether it was compressed here: parts of it are not to be had.
     is_made: bool,
     /// Of the file it was made of; `None` if that may have changed without a new one.
@@ -56,14 +56,28 @@ impl Representation {
         let Opened { file, stamp, first, coding, is_made, available } = opened;
         let is_recent = stamp.is_recent(now);
         let modified = stamp.last_modified(now);
+        let etag = stamp.etag(coding, !is_recent && !is_made);
+        let (mut cache_lines, mut content_lines) = (CheckedLines::default(), CheckedLines::default());
+        // A value that cannot be written was refused with the configuration.
+        let _ = cache_lines.push("cache-control", cache_control(files, name).as_bytes());
+        let _ = cache_lines.push("etag", etag.as_bytes());
+        if !available.is_empty() {
+            let _ = cache_lines.push("vary", b"accept-encoding");
+        }
+        let _ = content_lines.push("last-modified", &date::format(modified));
+        if coding != Coding::Identity {
+            let _ = content_lines.push("content-encoding", coding.name().as_bytes());
+        }
+        if !is_made {
+            let _ = content_lines.push("accept-ranges", b"bytes");
+        }
         let representation = Self {
             content_type: content_type(media_type(name), files.charset.as_deref()),
-            cache_control: cache_control(files, name).into(),
-            etag: stamp.etag(coding, !is_recent && !is_made),
+            etag,
             modified,
-            last_modified: date::format(modified),
+            cache_lines,
+            content_lines,
             coding,
-            varies: !available.is_empty(),
             is_made,
             known: (!is_recent).then_some(stamp),
             len,

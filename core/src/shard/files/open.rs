@@ -40,13 +40,15 @@ pub(in crate::shard) struct Opening {
 pub(super) struct Wanted {
     pub(super) conditions: Conditions,
     pub(super) ranges: Option<Ranges>,
+    /// Whether it stands for something that is not there: clients that take no HTML get something else.
+    pub(super) is_fallback: bool,
 }
 
 impl Wanted {
     fn new(head: &RequestHead<'_>) -> Self {
         // RFC 9110 §14.2: ranges are for GET alone.
         let ranges = if head.method == Method::Get { Ranges::new(&head.fields) } else { None };
-        Self { conditions: Conditions::new(&head.fields), ranges }
+        Self { conditions: Conditions::new(&head.fields), ranges, is_fallback: false }
     }
 }
 
@@ -201,6 +203,7 @@ impl Shard {
             return self.refuse_path(now, conn);
         };
         opening.path = ["/", fallback].concat().into();
+        opening.wanted.is_fallback = true;
         let age = self.config.limits.file_cache_age;
         let choose = |available| opening.accepted.choose(available, files.codings());
         opening.stale = match self.cache.find(opening.handler, &opening.path, now.instant, age, choose) {
