@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The modules of `core/src` from the ground up. Each may use those above it in this list (its own line not included).
 const LEVELS: [&[&str]; 8] = [
     &["arena", "outbox", "rng", "text", "time", "tls"],
-    &["http1", "proxy_protocol", "sse", "ws"],
+    &["http1", "proxy_protocol", "sse", "throttle", "ws"],
     &["conn"],
     &["cluster", "lattice", "pubsub", "route", "session", "upstream"],
     &["config", "handler"],

@@ -10,7 +10,7 @@
 //! | everything of one thread | [`shard`] | what happened to sockets, files, names | what to do with them |
 //!
 //! [`pubsub`] keeps topics, positions and history; [`route`], [`handler`] and [`config`] say what requests are for;
-//! [`upstream`] knows backends. [`driver`] is the one event loop over two small traits, for any async runtime;
+//! [`upstream`] knows backends, [`throttle`] what clients had. [`driver`] is the one event loop over two small traits;
 //! [`mailbox`] carries mail between the shards of a process. Below all of them: [`time`], [`rng`], [`arena`],
 //! [`outbox`], [`text`], [`tls`].
 //!
@@ -54,6 +54,7 @@ pub mod route;
 pub mod shard;
 pub mod sse;
 pub mod text;
+pub mod throttle;
 pub mod time;
 pub mod tls;
 pub mod upstream;

@@ -71,7 +71,7 @@ impl Runtime for Smol {
     }
 
     fn perform(&mut self, work: Work) -> Task<SmolStream> {
-        match Sorted::new(work, &self.equipment.files) {
+        match Sorted::new(work, &self.equipment) {
             Sorted::Blocking(job) => Box::pin(async move { smol::unblock(|| job.run()).await.take() }),
             Sorted::Connect { conn, to, .. } => {
                 Box::pin(async move { Done::Connected(conn, SmolStream::connect(&to).await) })

@@ -74,7 +74,7 @@ impl Runtime for Tokio {
     }
 
     fn perform(&mut self, work: Work) -> Task<TokioStream> {
-        match Sorted::new(work, &self.equipment.files) {
+        match Sorted::new(work, &self.equipment) {
             Sorted::Blocking(job) => Box::pin(async move {
                 let op = job.op();
                 match tokio::task::spawn_blocking(|| job.run()).await {

@@ -85,7 +85,7 @@ impl Runtime for SimRuntime {
         let knobs = &net.knobs;
         let is_broken = match &work {
             Work::Connect { .. } => net.chance(knobs.connect_failures),
-            Work::ListDirectory { .. } | Work::OpenFile { .. } | Work::ReadFile { .. } => {
+            Work::ListDirectory { .. } | Work::OpenFile { .. } | Work::ReadFile { .. } | Work::Verify { .. } => {
                 net.chance(knobs.file_failures)
             }
             Work::Resolve { .. } => net.chance(knobs.resolve_failures),
@@ -106,6 +106,7 @@ impl Runtime for SimRuntime {
             | Work::OpenFile { op, .. }
             | Work::ReadFile { op, .. }
             | Work::Resolve { op, .. }
+            | Work::Verify { op, .. }
                 if is_broken =>
             {
                 self.later(move |_| Done::Completed(op, Err(error)))
@@ -121,6 +122,10 @@ impl Runtime for SimRuntime {
                 let piece = rest.get(..len as usize).unwrap_or(rest);
                 Done::Completed(op, Ok(Completion::Read(Bytes::copy_from_slice(piece))))
             }),
+            Work::Verify { op, user, password, .. } => {
+                let is_right = user == password.0;
+                self.later(move |_| Done::Completed(op, Ok(Completion::Verified(is_right))))
+            }
             Work::Resolve { op, port, .. } => self.later(move |_| {
                 let addresses = [1, 2].map(|last| SocketAddr::from(([10, 1, 0, last], port))).to_vec();
                 Done::Completed(op, Ok(Completion::Resolved(addresses)))

@@ -5,6 +5,7 @@
 //! must differ (dates, ids, epochs) has been replaced by its name. The suites of `cargo run -p brolly-conformance` ask
 //! more, with other people's clients.
 
+mod admission;
 mod command_line;
 mod files;
 mod gateway;

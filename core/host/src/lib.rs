@@ -10,6 +10,7 @@ pub mod files;
 pub mod io;
 pub mod listen;
 pub mod log;
+pub mod passwords;
 pub mod start;
 pub mod timer;
 pub mod url;

@@ -138,6 +138,8 @@ struct Record<'a> {
     peer: &'a str,
     /// Whom the peer speaks for, or the peer itself.
     client: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
     request: &'a str,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,6 +162,7 @@ fn json_line(access: &Access, out: &mut String) {
         time: &date_and_time(access.at.unix),
         peer: &access.peer.map_or("unix".into(), |peer| peer.to_string()),
         client: client.as_deref(),
+        user: access.user.as_deref(),
         request: &access.request,
         status: access.status,
         reason: access.reason.as_deref(),
@@ -227,6 +230,7 @@ mod tests {
             took: Duration::from_micros(1_234),
             peer: "127.0.0.1:5000".parse().ok(),
             client: "127.0.0.1".parse().ok(),
+            user: None,
             id: Rng::new(Seed([0; 32]), 0).next_uuid(),
             request: request.into(),
             reason: None,

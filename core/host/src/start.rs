@@ -9,6 +9,7 @@ use crate::files::Files;
 use crate::io::reason;
 use crate::listen::{self, Bound};
 use crate::log::{Format, Log, say};
+use crate::passwords::Passwords;
 use brolly_core::config::{Config, Handler};
 use brolly_core::driver::{Control, Parts, fleet};
 use brolly_core::rng::Seed;
@@ -44,6 +45,8 @@ pub struct Equipment {
     pub clock: Clock,
     /// The files that are open, for all threads.
     pub files: Files,
+    /// Who may log in.
+    pub passwords: Passwords,
     /// The access log.
     pub log: Log,
 }
@@ -117,6 +120,7 @@ fn print(text: &str) -> Result<(), Failure> {
 /// Sockets that are open, and what will be served there.
 struct Server {
     config: Config,
+    passwords: Passwords,
     listeners: Vec<Bound>,
     /// Where it listens: with the ports that the system chose.
     addresses: Vec<SocketAddr>,
@@ -134,7 +138,9 @@ impl Server {
         let listeners = listeners.into_iter().map(Bound::Tcp).collect();
         let cores = || thread::available_parallelism().ok().and_then(|cores| u16::try_from(cores.get()).ok());
         let threads = settings.threads.map(Into::into).or_else(cores).unwrap_or(1).min(args::MAX_THREADS);
-        Ok(Self { config: settings.config, listeners, addresses, threads })
+        let logins = settings.config.policies.iter().filter_map(|policy| policy.basic_auth.as_ref());
+        let passwords = Passwords::open(logins.map(|login| &login.file))?;
+        Ok(Self { config: settings.config, passwords, listeners, addresses, threads })
     }
 
     /// Says where to point the browser, and who may do what.
@@ -182,12 +188,14 @@ impl Server {
         stop_on_signals(control).map_err(failed("handle signals"))?;
         let (log, log_thread) = Log::start(format).map_err(failed("start the log"))?;
         let (clock, files) = (Clock::start(), Files::default());
+        let passwords = self.passwords;
         let mut threads = Vec::new();
         for (number, parts) in fleet.into_iter().enumerate() {
             let listeners = self.listeners.iter().map(Bound::try_clone).collect::<Result<_, _>>();
             let listeners = listeners.map_err(failed("share the listening sockets"))?;
-            let (clock, files, log) = (clock.clone(), files.clone(), log.clone());
-            let seat = Seat { parts, equipment: Equipment { listeners, wants_local_addresses, clock, files, log } };
+            let (clock, files, passwords, log) = (clock.clone(), files.clone(), passwords.clone(), log.clone());
+            let equipment = Equipment { listeners, wants_local_addresses, clock, files, passwords, log };
+            let seat = Seat { parts, equipment };
             let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
                 let _end = EndWithAll;
                 drive(seat);

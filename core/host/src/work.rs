@@ -1,9 +1,11 @@
 //! The core's [`Work`], sorted into what the runtime does and what has to wait on a thread of its own.
 
 use crate::files::Files;
+use crate::passwords::Passwords;
+use crate::start::Equipment;
 use brolly_core::config;
 use brolly_core::driver::{Done, Work};
-use brolly_core::shard::{Address, Completion, ConnId, FileId, FileRequest, IoError, OpId, Opened};
+use brolly_core::shard::{Address, Completion, ConnId, FileId, FileRequest, IoError, OpId, Opened, Secret};
 use std::mem;
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
@@ -38,19 +40,24 @@ enum Call {
     Open(FileRequest),
     Read { file: FileId, offset: u64, len: u32 },
     Resolve { host: Box<str>, port: u16 },
+    Verify { passwords: Passwords, file: Arc<str>, user: Box<str>, password: Secret },
 }
 
 impl Sorted {
     /// Finds out who does `work`.
-    pub fn new(work: Work, files: &Files) -> Self {
+    pub fn new(work: Work, equipment: &Equipment) -> Self {
         let (op, call) = match work {
             Work::Connect { conn, to, tls } => return Self::Connect { conn, to, tls },
             Work::ListDirectory { op, files, path, limit } => (op, Call::List { files, path, limit }),
             Work::OpenFile { op, file } => (op, Call::Open(file)),
             Work::ReadFile { op, file, offset, len } => (op, Call::Read { file, offset, len }),
             Work::Resolve { op, host, port } => (op, Call::Resolve { host, port }),
+            Work::Verify { op, file, user, password } => {
+                let passwords = equipment.passwords.clone();
+                (op, Call::Verify { passwords, file, user, password })
+            }
         };
-        Self::Blocking(Job { op, files: files.clone(), call })
+        Self::Blocking(Job { op, files: equipment.files.clone(), call })
     }
 }
 
@@ -67,6 +74,7 @@ impl Job {
             Call::Open(request) => self.files.open(&request),
             Call::Read { file, offset, len } => self.files.read(file, offset, len),
             Call::Resolve { host, port } => resolve(&host, port),
+            Call::Verify { passwords, file, user, password } => passwords.verify(&file, &user, &password.0),
         };
         Answer { op: self.op, files: self.files, result }
     }

@@ -29,6 +29,13 @@ pub struct Limits {
     pub subscriptions: usize,
     /// Calls of one WebSocket that wait for their answer. Default 256. Beyond: an `error` to the call.
     pub calls: usize,
+    /// Clients of limited routes that are remembered while they ask for nothing. Default 65,536 per shard: about 8 MiB.
+    /// Beyond: those that were idle longest are forgotten.
+    pub limited_clients: usize,
+    /// Passwords that are being verified at a time. Default 64 per shard. Beyond: 503.
+    pub verifications: usize,
+    /// For the answer of a backend that is asked whether a request may pass. Default 10 s. Then 504.
+    pub authorize_timeout: Duration,
     /// Messages from other shards on their way to this one. Default 4,096 per mailbox. When it is full, publishes are
     /// refused with 503 until there is room.
     pub mailbox_messages: usize,
@@ -123,6 +130,9 @@ impl Default for Limits {
             pipelined_bytes: 64 * 1024,
             subscriptions: 64,
             calls: 256,
+            limited_clients: 65_536,
+            verifications: 64,
+            authorize_timeout: Duration::from_secs(10),
             mailbox_messages: 4096,
             poll_messages: 1000,
             head_timeout: Duration::from_secs(10),

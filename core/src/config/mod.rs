@@ -7,7 +7,7 @@ mod upstream;
 
 pub use crate::handler::files::{CacheRule, Coding, Compress, Files, Symlinks};
 pub use limits::Limits;
-pub use policy::{AccessRules, Policy};
+pub use policy::{AccessRules, Authorize, BasicAuth, Policy};
 pub use shaping::Shaping;
 pub use upstream::{HealthCheck, HostField, Server, Upstream};
 

@@ -196,6 +196,7 @@ impl<R: Runtime> Driver<R> {
             Effect::ListDirectory { op, files, path, limit } => Work::ListDirectory { op, files, path, limit },
             Effect::OpenFile { op, file } => Work::OpenFile { op, file },
             Effect::ReadFile { op, file, offset, len } => Work::ReadFile { op, file, offset, len },
+            Effect::Verify { op, file, user, password } => Work::Verify { op, file, user, password },
             Effect::Resolve { op, host, port } => Work::Resolve { op, host, port },
         };
         let task = self.runtime.perform(work);

@@ -2,7 +2,7 @@
 
 use crate::config::Files;
 use crate::shard::{
-    Accepted, Access, Address, Completion, ConnId, FileId, FileRequest, Introduction, IoError, Notice, OpId,
+    Accepted, Access, Address, Completion, ConnId, FileId, FileRequest, Introduction, IoError, Notice, OpId, Secret,
 };
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
@@ -106,6 +106,17 @@ pub enum Work {
         offset: u64,
         /// How much at most, in bytes.
         len: u32,
+    },
+    /// Find out whether a user of a password file has this password.
+    Verify {
+        /// Names the answer.
+        op: OpId,
+        /// The file.
+        file: Arc<str>,
+        /// Who.
+        user: Box<str>,
+        /// With what.
+        password: Secret,
     },
     /// Look a name up.
     Resolve {

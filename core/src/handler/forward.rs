@@ -88,6 +88,25 @@ pub fn request(
     Ok(())
 }
 
+/// The fields of the question whether a request may pass: its own, without those about its content, and without `Host`.
+///
+/// # Errors
+/// A field that cannot be written.
+pub fn question(head: &RequestHead<'_>, origin: &Origin<'_>, out: &mut HeadWriter<'_>) -> Result<(), EncodeError> {
+    let nominated: Vec<&[u8]> = head.fields.list("connection").collect();
+    let is_about_content = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        // RFC 9110 §8.3, §13.1, §14.2: the answer to the question is another representation.
+        name.starts_with("content-") || name.starts_with("if-") || name == "range" || name == "expect"
+    };
+    copy(&head.fields, &nominated, |name| is_about_content(name) || origin.replaces_in_question(name), out)?;
+    origin.write(head, out)?;
+    out.field("x-forwarded-method", head.method.as_str().as_bytes())?;
+    out.field("x-forwarded-uri", target(&head.target, "", None).as_bytes())?;
+    out.field("via", if head.version == Version::Http10 { b"1.0 brolly" } else { b"1.1 brolly" })?;
+    Ok(())
+}
+
 /// The fields of a response on its way to the client. With [`Framing::Empty`] the length is kept: it is what the content
 /// would have (RFC 9110 §8.6).
 ///

@@ -69,6 +69,11 @@ impl Origin<'_> {
         }
     }
 
+    /// As [`replaces`](Self::replaces), for a question about the request: it names the method and the target too.
+    pub fn replaces_in_question(&self, name: &str) -> bool {
+        self.replaces(name) || ["x-forwarded-method", "x-forwarded-uri"].into_iter().any(|of| is_same(name, of))
+    }
+
     /// Writes what [`replaces`](Self::replaces) leaves out.
     ///
     /// # Errors

@@ -24,6 +24,11 @@ impl<'a> Fields<'a> {
         Self { raw, lines }
     }
 
+    /// What the lines were found in.
+    pub(super) fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+
     /// How many lines there are.
     pub fn len(&self) -> usize {
         self.lines.len()

@@ -70,6 +70,11 @@ impl<'a> CheckedRequest<'a> {
 }
 
 impl<'a> RequestHead<'a> {
+    /// The head as it arrived, from the method to the empty line. A decoder between messages reads the same of it again.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.fields.raw()
+    }
+
     /// Whom the request is for: the authority of the target, else `Host` (RFC 9112 §3.3). `None` only in HTTP/1.0.
     pub const fn host(&self) -> Option<Authority<'a>> {
         self.host

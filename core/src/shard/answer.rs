@@ -169,9 +169,11 @@ impl Shard {
                 | Exchange::Poll(_)
                 | Exchange::Publishing(_)
                 | Exchange::Published(_)
-                | Exchange::Stream(_) => {}
+                | Exchange::Stream(_)
+                | Exchange::Verifying(_) => {}
             }
         }
+        self.end_grant(now, conn, false);
         if wants_more {
             self.resume(conn);
         }
@@ -188,14 +190,14 @@ impl Shard {
 
 impl Line {
     pub(super) const fn new(request: Box<str>, began: Instant, client: Option<IpAddr>) -> Self {
-        Self { request, reason: None, began, status: 0, bytes: 0, client, server: None }
+        Self { request, reason: None, began, status: 0, bytes: 0, client, server: None, user: None }
     }
 }
 
 fn access(now: Now, id: Uuid, peer: Option<SocketAddr>, line: Line) -> Effect {
-    let Line { request, reason, began, status, bytes, client, server } = line;
+    let Line { request, reason, began, status, bytes, client, server, user } = line;
     let took = now.instant.duration_since(began);
-    Effect::Log(Box::new(Access { at: now, took, peer, client, id, request, reason, status, bytes, server }))
+    Effect::Log(Box::new(Access { at: now, took, peer, client, user, id, request, reason, status, bytes, server }))
 }
 
 /// What a head that cannot be read begins with: its method and target as far as they are there; `-` if nothing is.

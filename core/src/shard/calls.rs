@@ -103,6 +103,7 @@ impl Shard {
         }
         let out = core::mem::take(server.conn.outbox());
         server.exchange = Exchange::Idle;
+        self.keep_grant(conn);
         self.finish(now, conn);
         let limits = self.config.limits.websocket;
         let socket = Socket {

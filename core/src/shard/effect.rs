@@ -88,6 +88,18 @@ pub enum Effect {
         /// Belongs into the addresses.
         port: u16,
     },
+    /// Find out whether a user of a password file has this password; [`Completion::Verified`] follows. It takes as long
+    /// for a user that is not in the file.
+    Verify {
+        /// Names the answer.
+        op: OpId,
+        /// The file.
+        file: Arc<str>,
+        /// Who.
+        user: Box<str>,
+        /// With what.
+        password: Secret,
+    },
     /// Hand a message to another shard, keeping the order per shard.
     Send {
         /// Which shard.
@@ -184,6 +196,18 @@ pub enum Completion {
         /// In which codings it could be had.
         available: Codings,
     },
+    /// Whether it is the user's password.
+    Verified(bool),
+}
+
+/// A password: not to be shown, by no accident.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret(pub Box<str>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("...")
+    }
 }
 
 /// Why the host could not do something.
@@ -234,6 +258,8 @@ pub struct Access {
     pub peer: Option<SocketAddr>,
     /// Who it is from: the peer, or whom it speaks for if it is believed; `None` if that is not known.
     pub client: Option<IpAddr>,
+    /// The name that it has logged in with.
+    pub user: Option<Box<str>>,
     /// `X-Barium`.
     pub id: Uuid,
     /// The method and the request-target, as far as they could be read.

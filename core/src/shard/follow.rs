@@ -88,7 +88,8 @@ impl Shard {
                     | Exchange::Sending(_)
                     | Exchange::Proxying(_)
                     | Exchange::Publishing(_)
-                    | Exchange::Published(_),
+                    | Exchange::Published(_)
+                    | Exchange::Verifying(_),
                     _,
                 ) => {}
             },
@@ -209,7 +210,8 @@ impl Hand<'_> {
                 | Exchange::Sending(_)
                 | Exchange::Proxying(_)
                 | Exchange::Publishing(_)
-                | Exchange::Published(_) => {}
+                | Exchange::Published(_)
+                | Exchange::Verifying(_) => {}
             },
             Role::Client(_) | Role::Tunnel(_) => {}
         }

@@ -54,6 +54,7 @@ impl Shard {
         out.advance(bytes);
         let pending = out.len();
         self.storage.reclaim(out);
+        let is_paced = slot.grant.is_some();
         match &mut slot.role {
             Role::Client(client) => {
                 if let Some(configured) = self.config.upstreams.get(client.upstream) {
@@ -63,6 +64,9 @@ impl Shard {
             Role::Server(server) => server.conn.wrote(now, &self.timeouts),
             Role::Tunnel(tunnel) => tunnel.conn.wrote(now, &self.timeouts),
             Role::WebSocket(socket) => socket.conn.wrote(now, &self.timeouts),
+        }
+        if is_paced {
+            self.spend(now, conn, bytes);
         }
         if pending < LOW_WATER {
             self.handle_room(now, conn);
@@ -88,6 +92,7 @@ impl Shard {
         if let Some(Slot { role: Role::Client(_), .. }) = self.slots.get(conn) {
             self.handle_upstream_closed(now, conn, error);
         }
+        self.end_grant(now, conn, true);
         let Some(slot) = self.slots.remove(conn) else { return };
         match slot.role {
             // There may be room for another.
@@ -124,6 +129,9 @@ impl Shard {
     }
 
     fn handle_deadline(&mut self, now: Now, conn: ConnId) {
+        if self.slots.get(conn).and_then(Slot::paused_until).is_some_and(|at| at <= now.instant) {
+            self.refill(now, conn);
+        }
         let Self { slots, rng, timeouts, .. } = self;
         let Some(slot) = slots.get_mut(conn) else { return };
         match &mut slot.role {
@@ -146,7 +154,8 @@ impl Shard {
                     | Exchange::Poll(_)
                     | Exchange::Publishing(_)
                     | Exchange::Published(_)
-                    | Exchange::Stream(_) => {}
+                    | Exchange::Stream(_)
+                    | Exchange::Verifying(_) => {}
                 }
             }
         }
@@ -253,7 +262,11 @@ impl Shard {
             Exchange::Stream(stream) => self.leave(&stream.members),
             Exchange::Asking(asking) => self.abandon_call(now, conn, &asking.call),
             Exchange::Proxying(call) => self.abandon_call(now, conn, &call),
-            Exchange::Idle | Exchange::Opening(_) | Exchange::Publishing(_) | Exchange::Published(_) => {}
+            Exchange::Idle
+            | Exchange::Opening(_)
+            | Exchange::Publishing(_)
+            | Exchange::Published(_)
+            | Exchange::Verifying(_) => {}
         }
     }
 
@@ -277,7 +290,8 @@ impl Shard {
                 | Exchange::Poll(_)
                 | Exchange::Publishing(_)
                 | Exchange::Published(_)
-                | Exchange::Stream(_) => {}
+                | Exchange::Stream(_)
+                | Exchange::Verifying(_) => {}
             },
             Role::Client(client) => {
                 if let Purpose::Call(downstream) = client.purpose

@@ -15,7 +15,7 @@
 //! | `general.rs` | what is answered alike on all routes |
 //! | `answer.rs` | answers: errors, redirects, the log |
 //! | `shape.rs` | what its route changes about messages |
-//! | `admit.rs` | what its route asks for before that |
+//! | `admit.rs`, `authorize.rs`, `grant.rs` | what its route asks for before that, and what it then may have |
 //! | `files/` | files: opening, sending, the cache |
 //! | `proxy/`, `tunnel.rs` | requests to backends, upgraded connections |
 //! | `follow.rs` | subscriptions: joining, fan-out, leaving |
@@ -30,11 +30,13 @@
 mod accept;
 mod admit;
 mod answer;
+mod authorize;
 mod calls;
 mod effect;
 mod files;
 mod follow;
 mod general;
+mod grant;
 mod input;
 mod mail;
 mod poll;
@@ -50,7 +52,9 @@ mod usage;
 pub mod wheel;
 
 pub use accept::{Accepted, Introduction};
-pub use effect::{Access, Address, Completion, ConnId, Effect, FileId, FileRequest, IoError, Notice, OpId, Opened};
+pub use effect::{
+    Access, Address, Completion, ConnId, Effect, FileId, FileRequest, IoError, Notice, OpId, Opened, Secret,
+};
 pub use mail::{Busy, Mail, Receipt};
 pub use slot::Slot;
 pub use usage::Usage;
@@ -63,6 +67,7 @@ use crate::outbox::{Outbox, Storages};
 use crate::pubsub::{Epoch, Home, Subscribers};
 use crate::rng::{Rng, Seed};
 use crate::text::date;
+use crate::throttle::Throttle;
 use crate::time::{Instant, Now};
 use crate::upstream::Upstream;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -102,6 +107,10 @@ pub struct Shard {
     /// Who waits for which operation of the host.
     operations: BTreeMap<OpId, Operation>,
     next_number: u64,
+    /// How many of them are passwords.
+    verifying: usize,
+    /// How much clients had lately.
+    throttle: Throttle,
 
     home: Home,
     subscribers: Subscribers<ConnId>,
@@ -153,6 +162,7 @@ enum Operation {
     File(ConnId),
     /// Of an upstream, a server.
     Resolve(usize, usize),
+    Verify(ConnId),
 }
 
 impl Shard {
@@ -174,6 +184,8 @@ impl Shard {
             loopback: VecDeque::new(),
             operations: BTreeMap::new(),
             next_number: 0,
+            verifying: 0,
+            throttle: Throttle::default(),
             home: Home::new(epoch, config.limits.pubsub),
             subscribers: Subscribers::new(),
             upstreams: config.upstreams.iter().map(proxy::state).collect(),
@@ -199,12 +211,15 @@ impl Shard {
             interest.read &= slot.unsent().len() < HIGH_WATER;
         }
         interest.read &= slot.leftover.len() < self.config.limits.pipelined_bytes;
+        interest.write &= slot.paused_until().is_none();
         interest
     }
 
     /// Fills `slices` with the next bytes to be written to a connection; says how many it filled.
     pub fn outgoing<'a>(&'a self, conn: ConnId, slices: &mut [&'a [u8]]) -> usize {
-        self.slots.get(conn).map_or(0, |slot| slot.unsent().slices(slices))
+        let Some(slot) = self.slots.get(conn) else { return 0 };
+        let filled = slot.unsent().slices(slices);
+        slot.cut(slices, filled)
     }
 
     /// A connection whose [`interest`](Self::interest) may have changed.

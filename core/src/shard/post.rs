@@ -84,7 +84,8 @@ impl Shard {
                     | Exchange::Sending(_)
                     | Exchange::Proxying(_)
                     | Exchange::Publishing(_)
-                    | Exchange::Published(_) => {}
+                    | Exchange::Published(_)
+                    | Exchange::Verifying(_) => {}
                 }
             }
             Role::WebSocket(socket) => {

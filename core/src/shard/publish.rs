@@ -32,7 +32,7 @@ impl Shard {
             Err(error) => return self.refuse(now, conn, StatusCode::BAD_REQUEST, &error.to_string()),
         };
         let length = if let Framing::Length(length) = framing { length } else { 0 };
-        if length > self.config.limits.content_bytes {
+        if length > self.content_limit(conn) {
             return self.refuse(now, conn, StatusCode::CONTENT_TOO_LARGE, "the content is too large");
         }
         let content = Vec::with_capacity(length.min(TRUSTED_LENGTH) as usize);

@@ -1,8 +1,9 @@
 //! A request head to its handler, and the answers that need nothing else.
 
+use super::admit::{self, Passed};
 use super::shape::Shape;
 use super::slot::{Exchange, Line, Role, Server};
-use super::{ConnId, Shard, admit};
+use super::{ConnId, Shard};
 use crate::config::Handler;
 use crate::conn::{ServerConn, ServerEvent};
 use crate::http1::{self, FieldLines, Framing, Method, PathError, RequestHead, StatusCode};
@@ -54,13 +55,32 @@ impl Shard {
         if self.answer_generally(now, conn, head) {
             return;
         }
+        self.dispatch(now, conn, head, framing, Passed::Nothing);
+    }
+
+    /// Finds the handler, and whether it gets the request: so many of its route's checks are behind it.
+    pub(super) fn dispatch(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        head: &RequestHead<'_>,
+        framing: Framing,
+        passed: Passed,
+    ) {
         let mut path = core::mem::take(&mut self.path);
-        self.dispatch(now, conn, head, framing, &mut path);
+        self.route(now, conn, (head, framing), passed, &mut path);
         self.path = path;
     }
 
-    /// Finds the handler. `path` is for the decoded path.
-    fn dispatch(&mut self, now: Now, conn: ConnId, head: &RequestHead<'_>, framing: Framing, path: &mut String) {
+    /// `path` is for the decoded path.
+    fn route(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        (head, framing): (&RequestHead<'_>, Framing),
+        passed: Passed,
+        path: &mut String,
+    ) {
         let config = Arc::clone(&self.config);
         let raw = head.target.path();
         path.clear();
@@ -76,7 +96,8 @@ impl Shard {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
         if let Some((number, policy)) = route.to.policy.and_then(|number| Some((number, config.policies.get(number)?)))
-            && !(self.shape(now, conn, head, number, policy) && self.admit(now, conn, head, policy))
+            && !(self.shape(now, conn, head, number, policy)
+                && self.admit(now, conn, (head, framing), (number, policy), passed))
         {
             return;
         }
@@ -119,7 +140,10 @@ impl Shard {
     }
 
     fn handle_content(&mut self, now: Now, conn: ConnId, data: &[u8]) {
-        let limit = self.config.limits.content_bytes;
+        if !self.may_receive(now, conn, data.len()) {
+            return;
+        }
+        let limit = self.content_limit(conn);
         let Some(server) = self.server(conn) else { return };
         match &mut server.exchange {
             Exchange::Proxying(_) => self.forward_content(now, conn, data),
@@ -136,7 +160,8 @@ impl Shard {
             | Exchange::Sending(_)
             | Exchange::Poll(_)
             | Exchange::Published(_)
-            | Exchange::Stream(_) => {}
+            | Exchange::Stream(_)
+            | Exchange::Verifying(_) => {}
         }
     }
 
@@ -151,7 +176,8 @@ impl Shard {
             | Exchange::Sending(_)
             | Exchange::Poll(_)
             | Exchange::Published(_)
-            | Exchange::Stream(_) => {}
+            | Exchange::Stream(_)
+            | Exchange::Verifying(_) => {}
         }
     }
 

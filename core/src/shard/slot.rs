@@ -1,7 +1,9 @@
 //! What a shard knows about one connection.
 
+use super::admit::Verifying;
 use super::calls::Socket;
 use super::files::{Opening, Sending};
+use super::grant::Grant;
 use super::poll::Poll;
 use super::proxy::{Asking, Call, EndpointId, Purpose};
 use super::shape::Shape;
@@ -35,6 +37,8 @@ pub struct Slot {
     /// Where it came in: an index into the listeners of the configuration.
     pub(super) listener: u16,
     pub(super) about: Option<Box<About>>,
+    /// What the request at hand was granted, if it is anything.
+    pub(super) grant: Option<Box<Grant>>,
 }
 
 /// What few connections have, or few routes ask for.
@@ -77,6 +81,7 @@ pub(super) struct Line {
     pub(super) bytes: u64,
     pub(super) client: Option<IpAddr>,
     pub(super) server: Option<(Address, Duration)>,
+    pub(super) user: Option<Box<str>>,
 }
 
 /// What is being done about the request at hand.
@@ -100,6 +105,8 @@ pub(super) enum Exchange {
     Published(u64),
     /// An event stream.
     Stream(Box<Stream>),
+    /// A password is being verified; then the request goes on.
+    Verifying(Box<Verifying>),
 }
 
 #[derive(Debug)]
@@ -136,7 +143,7 @@ pub(super) struct Tunnel {
 
 impl Slot {
     pub(super) fn new(role: Role, peer: Option<SocketAddr>) -> Self {
-        Self { role, leftover: Vec::new(), armed: None, is_changed: false, peer, listener: 0, about: None }
+        Self { role, leftover: Vec::new(), armed: None, is_changed: false, peer, listener: 0, about: None, grant: None }
     }
 
     /// What the TLS handshake of a client has shown; `None` for a plain connection.
@@ -177,13 +184,13 @@ impl Slot {
         }
     }
 
-    /// The earliest of the connection's and its exchange's deadlines. None once the socket is to be dropped: a deadline
+    /// The earliest of the connection's, its exchange's and its pace's deadlines. None once the socket is to be dropped: a deadline
     /// that has passed would be due for ever.
     pub(super) fn deadline(&self) -> Option<Instant> {
         if self.interest().close {
             return None;
         }
-        match &self.role {
+        let deadline = match &self.role {
             Role::Client(client) => client.conn.deadline(),
             Role::Server(server) => {
                 let exchange = match &server.exchange {
@@ -195,12 +202,14 @@ impl Slot {
                     | Exchange::Opening(_)
                     | Exchange::Sending(_)
                     | Exchange::Publishing(_)
-                    | Exchange::Published(_) => None,
+                    | Exchange::Published(_)
+                    | Exchange::Verifying(_) => None,
                 };
                 crate::conn::earlier(server.conn.deadline(), exchange)
             }
             Role::Tunnel(tunnel) => tunnel.conn.deadline(),
             Role::WebSocket(socket) => socket.conn.deadline(),
-        }
+        };
+        crate::conn::earlier(deadline, self.paused_until())
     }
 }

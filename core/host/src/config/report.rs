@@ -1,7 +1,7 @@
 //! What `check` prints.
 
 use super::limits::entries;
-use super::{Settings, rough_size, shaping, upstreams};
+use super::{Settings, policy, rough_size, upstreams};
 use crate::args::DEFAULT_LISTEN;
 use brolly_core::config::{Config, Handler, Limits, Server};
 use brolly_core::handler::redirect::Redirect;
@@ -35,6 +35,10 @@ pub fn defaults() -> String {
          #                         # \"status\" with status = 404\n\
          #                         # \"event-stream\", \"long-poll\", \"websocket\", \"publish\", \"echo\"\n\
          # access = {{ allow = [\"10.0.0.0/8\"], deny = [\"10.66.0.0/16\"] }}  # the longest prefix decides; others: 403\n\
+         # limits = {{ requests = \"100/s\", burst = 200, connections = 50, bandwidth = \"1MiB/s\" }}  # per client; beyond: 429\n\
+         # content_bytes = \"10MiB\" # more is a 413\n\
+         # basic_auth = {{ file = \"users.htpasswd\", realm = \"Administration\", forward = false }}\n\
+         # authorize = {{ upstream = \"NAME\", path = \"/check\", copy = [\"X-User\"] }}  # 2xx lets the request pass\n\
          # https = true            # plain HTTP is sent to https (308); or the port that clients see\n\
          # www = \"remove\"          # www.example.org is sent to example.org; \"add\" does the opposite\n\
          # cors = {{ origins = [\"https://app.example.org\"], methods = [], fields = [], expose = [], credentials = false, max_age = \"5s\" }}\n\
@@ -75,8 +79,7 @@ fn routes(config: &Config) -> String {
             let handler =
                 config.handlers.get(route.to.handler).map(|handler| describe(handler, config)).unwrap_or_default();
             let policy = route.to.policy.and_then(|policy| config.policies.get(policy));
-            let shaping = policy.and_then(|policy| policy.shaping.as_deref());
-            ([host, format!("{}/", route.prefix), handler], shaping.map(shaping::describe).unwrap_or_default())
+            ([host, format!("{}/", route.prefix), handler], policy.map(policy::describe).unwrap_or_default())
         })
         .collect();
     if rows.is_empty() {

@@ -51,7 +51,7 @@ pub(super) fn routes(
             check_prefix(prefix).map(|()| prefix).map_err(|text| format!("is wrong: {text}"))
         })?;
         let prefix = prefix.unwrap_or("/");
-        let policy = policy::policy(&section, directory)?.map(|policy| {
+        let policy = policy::policy(&section, upstreams, directory)?.map(|policy| {
             config.policies.push(policy);
             config.policies.len() - 1
         });
@@ -99,24 +99,27 @@ fn other_name(route: &Route<Destination>, config: &Config) -> Option<Route<Desti
 }
 
 fn proxy(section: &Section<'_, '_>, upstreams: &BTreeMap<&str, usize>) -> Result<Handler, Failure> {
-    let upstream = section.need("upstream", "\"NAME\"", |value| {
-        let name = string(value)?;
-        upstreams.get(name).copied().ok_or_else(|| match upstreams.is_empty() {
-            true => format!(
-                "names \"{name}\", but there is no [upstreams.{name}]; add it with url = \"http://localhost:8111\""
-            ),
-            false => {
-                let known: Vec<_> = upstreams.keys().copied().collect();
-                format!("names \"{name}\", but there is no [upstreams.{name}]{}", did_you_mean(name, &known))
-            }
-        })
-    })?;
+    let upstream = section.need("upstream", "\"NAME\"", |value| upstream(value, upstreams))?;
     let replace = section.get("replace", |value| {
         let replace = string(value)?;
         check_prefix(replace).map(|()| replace).map_err(|text| format!("is wrong: {text}"))
     })?;
     let buffer_requests = section.get("buffer_requests", boolean)?.unwrap_or(false);
     Ok(Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into), buffer_requests }))
+}
+
+/// The number of an upstream by its name.
+pub(super) fn upstream(value: &DeValue<'_>, upstreams: &BTreeMap<&str, usize>) -> Result<usize, String> {
+    let name = string(value)?;
+    upstreams.get(name).copied().ok_or_else(|| match upstreams.is_empty() {
+        true => {
+            format!("names \"{name}\", but there is no [upstreams.{name}]; add it with url = \"http://localhost:8111\"")
+        }
+        false => {
+            let known: Vec<_> = upstreams.keys().copied().collect();
+            format!("names \"{name}\", but there is no [upstreams.{name}]{}", did_you_mean(name, &known))
+        }
+    })
 }
 
 fn redirect(section: &Section<'_, '_>) -> Result<Handler, Failure> {

@@ -109,6 +109,11 @@ impl Shard {
     pub fn handle_completion(&mut self, now: Now, op: OpId, result: Result<Completion, IoError>) {
         match self.operations.remove(&op) {
             Some(Operation::Resolve(upstream, server)) => self.handle_resolved(now, (upstream, server), result),
+            Some(Operation::Verify(conn)) => {
+                self.lend(conn);
+                self.handle_verified(now, conn, op, &result);
+                self.settle(now, conn);
+            }
             Some(Operation::File(conn)) => {
                 self.lend(conn);
                 self.handle_file(now, conn, op, result);

@@ -168,6 +168,7 @@ impl Shard {
             return self.fail_client(now, client_id, Failure::Unusable);
         }
         server.exchange = Exchange::Idle;
+        self.keep_grant(conn);
         self.finish(now, conn);
         if let Some(Slot { role: Role::Client(client), .. }) = self.slots.get(client_id) {
             let (index, endpoint) = (client.upstream, client.endpoint);

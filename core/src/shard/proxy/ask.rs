@@ -21,31 +21,33 @@ pub(in crate::shard) struct Asking {
 
 impl Shard {
     /// Asks an upstream something before the request of `conn` goes on, and suspends that request: nothing of its content is
-    /// taken, no 100 is sent, and `held` (the bytes of its head) is kept until the answer.
+    /// taken, no 100 is sent, and `held` (the bytes of its head, whose framing is given) is kept until the answer.
     ///
-    /// `question` is a whole request head without content, made with [`encode_request`](crate::conn::encode_request);
+    /// `question` is the head of a GET without `Host`, made with [`encode_request`](crate::conn::encode_request);
     /// it goes through the pool of the upstream, with its balance, queue, retries and deadlines like any other, counts as
     /// idempotent, and takes `timeout` at most. Whatever happens,
     /// [`handle_asked`](Self::handle_asked) is called once, with the head of the final answer or the status that says why
     /// there is none, unless the client goes first. The content of the answer is discarded.
-    #[expect(dead_code, reason = "the sub-request of `authorize` will ask")]
     pub(in crate::shard) fn ask(
         &mut self,
         now: Now,
         conn: ConnId,
         upstream: usize,
-        (question, is_head, timeout): (Bytes, bool, Duration),
-        held: Box<[u8]>,
+        (question, timeout): (Bytes, Duration),
+        (held, framing): (&[u8], Framing),
     ) {
         let config = Arc::clone(&self.config);
         let retries = config.upstreams.get(upstream).map_or(0, |upstream| upstream.retries);
-        let message = Message { head: question, framing: Framing::Empty, is_head, content: None };
+        let message = Message { head: question, framing: Framing::Empty, is_head: false, content: None };
         let mut call = Call::new(upstream, message, true, retries);
         call.key = self.rng.next_u64();
         call.until = Some(now.instant + timeout);
         let Some(server) = self.server(conn) else { return };
-        server.exchange = Exchange::Asking(Box::new(Asking { call, held }));
-        server.conn.pause();
+        server.exchange = Exchange::Asking(Box::new(Asking { call, held: held.into() }));
+        // Without content the socket is still watched, so that a client that goes is noticed.
+        if framing != Framing::Empty {
+            server.conn.pause();
+        }
         self.place(now, conn);
     }
 
@@ -73,11 +75,5 @@ impl Shard {
         }
         self.discard_answer(now, client_id, framing);
         self.answer_asking(now, conn, Ok(head));
-    }
-
-    /// A question that [`ask`](Self::ask) asked is answered: the request whose head `held` was goes on, or is refused.
-    fn handle_asked(&mut self, now: Now, conn: ConnId, _held: &[u8], answer: Result<&ResponseHead<'_>, StatusCode>) {
-        let status = answer.map_or_else(|status| status, |head| head.status);
-        self.refuse(now, conn, status, "the request is not allowed");
     }
 }

@@ -116,7 +116,8 @@ impl Server {
             | Exchange::Poll(_)
             | Exchange::Publishing(_)
             | Exchange::Published(_)
-            | Exchange::Stream(_) => None,
+            | Exchange::Stream(_)
+            | Exchange::Verifying(_) => None,
         }
     }
 }

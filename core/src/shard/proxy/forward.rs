@@ -1,6 +1,6 @@
 //! The client's content on its way to the backend, with back-pressure.
 
-use super::super::slot::{Role, Slot};
+use super::super::slot::{Exchange, Role, Slot};
 use super::super::{ConnId, HIGH_WATER, Shard};
 use super::call::Stage;
 use crate::conn::{Whole, encode_end};
@@ -72,7 +72,10 @@ impl Shard {
     /// The backend takes request content again.
     pub(in crate::shard) fn resume_downstream(&mut self, now: Now, conn: ConnId) {
         let Self { slots, timeouts, .. } = self;
-        if let Some(Slot { role: Role::Server(server), .. }) = slots.get_mut(conn) {
+        // While a question is asked, the content is nobody's yet.
+        if let Some(Slot { role: Role::Server(server), .. }) = slots.get_mut(conn)
+            && matches!(server.exchange, Exchange::Proxying(_))
+        {
             server.conn.resume(now, timeouts);
             self.resume(conn);
             self.settle(now, conn);

@@ -99,7 +99,7 @@ impl Shard {
             };
             call.key = found.unwrap_or_else(|| self.rng.next_u64());
         }
-        let limit = config.limits.content_bytes;
+        let limit = self.content_limit(conn);
         let is_buffered = proxy.buffer_requests && framing != Framing::Empty;
         if is_buffered && matches!(framing, Framing::Length(length) if length > limit) {
             return self.refuse(now, conn, StatusCode::CONTENT_TOO_LARGE, "the content is too large");

@@ -1,0 +1,154 @@
+//! What admission has granted to a request: its place among those of the client, so much content, so many bytes per
+//! second. Few requests have any of it.
+
+use super::slot::{Role, Slot};
+use super::{ConnId, Shard};
+use crate::handler::origin::Vouched;
+use crate::http1::StatusCode;
+use crate::throttle::{ClientKey, Rate};
+use crate::time::{Instant, Now};
+use alloc::boxed::Box;
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(super) struct Grant {
+    /// Whose place is to be given back.
+    pub(super) client: Option<ClientKey>,
+    /// The protocol was switched: it holds until the connection ends.
+    is_lasting: bool,
+    /// How much content the request may have (bytes).
+    pub(super) content_bytes: Option<u64>,
+    /// How much of it has come (bytes).
+    received: u64,
+    /// What backends are told about the user.
+    pub(super) vouched: Option<Box<Vouched>>,
+    /// How fast bytes leave, of this answer and of what waits with it.
+    pub(super) pace: Option<Pace>,
+}
+
+/// Bytes leave in portions, each taken from the client's bucket before it is written.
+#[derive(Debug)]
+pub(super) struct Pace {
+    client: ClientKey,
+    rate: Rate,
+    /// What may be written now (bytes).
+    ready: u64,
+    /// When there will be more, while there is nothing.
+    resume_at: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(client: ClientKey, rate: Rate) -> Self {
+        Self { client, rate, ready: 0, resume_at: None }
+    }
+
+    /// Small enough to be even, and not so small that every packet needs a timer (bytes).
+    fn portion(&self) -> u64 {
+        (self.rate.burst / 4).max(1)
+    }
+}
+
+impl Slot {
+    /// When bytes may leave again; `None`: they may now.
+    pub(super) fn paused_until(&self) -> Option<Instant> {
+        self.grant.as_ref()?.pace.as_ref()?.resume_at
+    }
+
+    /// Cuts `slices` to what may leave now; says how many are left.
+    pub(super) fn cut(&self, slices: &mut [&[u8]], filled: usize) -> usize {
+        let Some(pace) = self.grant.as_ref().and_then(|grant| grant.pace.as_ref()) else { return filled };
+        let mut ready = usize::try_from(pace.ready).unwrap_or(usize::MAX);
+        for (at, slice) in slices.iter_mut().take(filled).enumerate() {
+            if ready == 0 {
+                return at;
+            }
+            *slice = slice.get(..ready).unwrap_or(slice);
+            ready -= slice.len();
+        }
+        filled
+    }
+}
+
+impl Shard {
+    /// The grant of a connection, made if there is none.
+    pub(super) fn grant(&mut self, conn: ConnId) -> Option<&mut Grant> {
+        Some(self.slots.get_mut(conn)?.grant.get_or_insert_default())
+    }
+
+    /// The protocol is being switched: what was granted holds until the connection ends.
+    pub(super) fn keep_grant(&mut self, conn: ConnId) {
+        if let Some(grant) = self.slots.get_mut(conn).and_then(|slot| slot.grant.as_mut()) {
+            grant.is_lasting = true;
+        }
+    }
+
+    /// The request is over, or its connection (`is_closed`).
+    pub(super) fn end_grant(&mut self, now: Now, conn: ConnId, is_closed: bool) {
+        let Self { slots, throttle, config, .. } = self;
+        let Some(slot) = slots.get_mut(conn) else { return };
+        let Some(grant) = &mut slot.grant else { return };
+        if grant.is_lasting && !is_closed {
+            return;
+        }
+        if let Some(client) = grant.client.take() {
+            throttle.leave(now.instant, client, config.limits.limited_clients);
+        }
+        // What is still to be written keeps its pace.
+        match grant.pace.take() {
+            Some(pace) if !is_closed => **grant = Grant { pace: Some(pace), ..Grant::default() },
+            Some(_) | None => slot.grant = None,
+        }
+    }
+
+    /// The most content that the request at hand may have, where it is read whole (bytes).
+    pub(super) fn content_limit(&self, conn: ConnId) -> u64 {
+        let granted = self.slots.get(conn).and_then(|slot| slot.grant.as_ref()?.content_bytes);
+        granted.unwrap_or(self.config.limits.content_bytes)
+    }
+
+    /// Counts content of the request at hand. `false`: it is too much, and the request was refused or cut.
+    pub(super) fn may_receive(&mut self, now: Now, conn: ConnId, bytes: usize) -> bool {
+        let Some(Slot { grant: Some(grant), role: Role::Server(server), .. }) = self.slots.get_mut(conn) else {
+            return true;
+        };
+        grant.received += bytes as u64;
+        if grant.content_bytes.is_none_or(|limit| grant.received <= limit) {
+            return true;
+        }
+        if server.conn.is_response_awaited() {
+            self.refuse(now, conn, StatusCode::CONTENT_TOO_LARGE, "the content is too large");
+        } else {
+            self.finish(now, conn);
+            self.abort(now, conn);
+        }
+        false
+    }
+
+    /// So many bytes have left.
+    pub(super) fn spend(&mut self, now: Now, conn: ConnId, bytes: usize) {
+        let Some(pace) = self.slots.get_mut(conn).and_then(|slot| slot.grant.as_mut()?.pace.as_mut()) else { return };
+        pace.ready = pace.ready.saturating_sub(bytes as u64);
+        if pace.ready == 0 {
+            self.refill(now, conn);
+        }
+    }
+
+    /// Takes the next portion, or waits for it.
+    pub(super) fn refill(&mut self, now: Now, conn: ConnId) {
+        let Self { slots, throttle, config, timeouts, .. } = self;
+        let Some(slot) = slots.get_mut(conn) else { return };
+        let Some(pace) = slot.grant.as_mut().and_then(|grant| grant.pace.as_mut()) else { return };
+        let (portion, known) = (pace.portion(), config.limits.limited_clients);
+        match throttle.take_bytes(now.instant, pace.client, &pace.rate, portion, known) {
+            Ok(()) => (pace.ready, pace.resume_at) = (portion, None),
+            // Many connections may share the rate: asking again in between shows that it is not the peer who is slow.
+            Err(at) => pace.resume_at = Some(at.min(now.instant + timeouts.write / 2)),
+        }
+        match &mut slot.role {
+            Role::Server(server) => server.conn.wrote(now, timeouts),
+            Role::Tunnel(tunnel) => tunnel.conn.wrote(now, timeouts),
+            Role::WebSocket(socket) => socket.conn.wrote(now, timeouts),
+            Role::Client(_) => {}
+        }
+    }
+}
