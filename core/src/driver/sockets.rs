@@ -6,6 +6,7 @@ use crate::shard::{ConnId, Shard};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::mem;
 use core::task::{Context, Poll, Waker};
 
 /// Reads and writes of one connection before the others get their turn.
@@ -33,6 +34,8 @@ struct Socket<S> {
     /// Whether trying may succeed: not since the last time it was pending.
     is_readable: bool,
     is_writable: bool,
+    /// A write has failed.
+    is_broken: bool,
 }
 
 impl<S: Stream> Sockets<S> {
@@ -43,12 +46,12 @@ impl<S: Stream> Sockets<S> {
 
     /// The socket of a client.
     pub(super) fn accept(&mut self, conn: ConnId, stream: S) {
-        self.insert(Socket { conn, stream, is_new: true, is_readable: true, is_writable: true });
+        self.insert(Socket { conn, stream, is_new: true, is_readable: true, is_writable: true, is_broken: false });
     }
 
     /// The socket of a backend.
     pub(super) fn connect(&mut self, conn: ConnId, stream: S) {
-        self.insert(Socket { conn, stream, is_new: false, is_readable: true, is_writable: true });
+        self.insert(Socket { conn, stream, is_new: false, is_readable: true, is_writable: true, is_broken: false });
     }
 
     fn insert(&mut self, socket: Socket<S>) {
@@ -158,6 +161,11 @@ impl<S: Stream> Sockets<S> {
                 }
             }
             if let (Err(error), false) = (result, moved) {
+                // The failed write may have been quicker than the news that there is something to read: wait for that, once.
+                if interest.read && !socket.is_readable && !mem::replace(&mut socket.is_broken, true) {
+                    socket.is_writable = false;
+                    return shard.handle_visited(conn);
+                }
                 *slot = None;
                 return shard.handle_closed(now, conn, Some(error));
             }
