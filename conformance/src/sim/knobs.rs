@@ -159,6 +159,10 @@ fn limits(random: &mut Random) -> Limits {
     limits.pong_timeout = seconds(random, 1, 10);
     limits.upstream_timeout = seconds(random, 1, 60);
     limits.upstream_connections = random.pick(&[1, 2, 50]);
+    limits.upstream_queue = random.pick(&[0, 1, 3, 128]);
+    limits.upstream_queue_timeout = seconds(random, 1, 5);
+    limits.upstream_retries = random.pick(&[0, 1, 3]);
+    limits.upstream_fresh = Duration::from_secs(random.pick(&[0, 1]));
     limits.upstream_idle = random.pick(&[0, 1, 64]);
     limits.upstream_idle_timeout = seconds(random, 1, 60);
     limits.tunnel_timeout = seconds(random, 5, 600);

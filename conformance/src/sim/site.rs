@@ -3,10 +3,12 @@
 use brolly_core::config::{Asset, Config, Files, Handler, Limits, Proxy, Server, Upstream};
 use brolly_core::http1::StatusCode;
 use brolly_core::route::{HostPattern, Route, Routes};
+use brolly_core::upstream::Eject;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The topics of a world.
 pub(crate) const TOPICS: [&str; 4] = ["a", "b", "chat/1", "ü"];
@@ -53,7 +55,7 @@ pub(crate) fn config(limits: Limits) -> Arc<Config> {
         ("/", Handler::Files(Files::new("/site").into())),
         ("/assets", Handler::Memory(assets.collect())),
         ("/api", Handler::Proxy(Proxy { upstream: 0, replace_prefix: None, buffer_requests: false })),
-        ("/num", Handler::Proxy(Proxy { upstream: 1, replace_prefix: Some("/api".into()), buffer_requests: false })),
+        ("/num", Handler::Proxy(Proxy { upstream: 1, replace_prefix: Some("/api".into()), buffer_requests: true })),
         ("/gone", Handler::Status(StatusCode::new(410).unwrap_or(StatusCode::NOT_FOUND))),
         ("/-/echo", Handler::Echo),
         ("/-/ws", Handler::WebSocket),
@@ -67,16 +69,22 @@ pub(crate) fn config(limits: Limits) -> Arc<Config> {
         assert!(added.is_ok(), "{prefix} twice");
     }
     Arc::new(Config {
-        upstreams: vec![
-            Upstream::new(&limits, vec![Server::tcp("backend.test", 80)]),
-            Upstream::new(&limits, vec![Server::tcp("10.1.0.9", 81)]),
-        ],
+        upstreams: vec![several(&limits), Upstream::new(&limits, vec![Server::tcp("10.1.0.9", 81)])],
         limits,
         routes,
         handlers: handlers.into_iter().map(|(_, handler)| handler).collect(),
         log_requests: true,
         ..Config::default()
     })
+}
+
+/// A name with two addresses, and more servers; they rest soon, and the address that ends in 13 is never up.
+fn several(limits: &Limits) -> Upstream {
+    let mut upstream = Upstream::new(limits, vec![Server::tcp("backend.test", 80), Server::tcp("10.1.0.13", 80)]);
+    upstream.fallbacks = vec![Server::tcp("10.1.0.7", 80)];
+    upstream.rules.eject = Some(Eject { failures: 2, period: Duration::from_secs(3) });
+    upstream.rules.slow_start = Duration::from_secs(2);
+    upstream
 }
 
 /// A name as it stands in a path or a query.

@@ -17,3 +17,4 @@ mod server;
 mod shaping;
 mod table;
 mod topics;
+mod upstreams;

@@ -85,8 +85,9 @@ pub struct Limits {
     /// How long an idle connection to a backend is kept. Default 60 s.
     pub upstream_idle_timeout: Duration,
     /// A request that could not be sent twice (RFC 9110 §9.2.2: `POST`, or content that streams through) goes over a kept
-    /// connection only if that was idle for no longer than this, and over a new one otherwise: the server may be about to
-    /// close it. Default 1 s, shorter than servers keep theirs.
+    /// connection only if that was idle for no longer than this, and over a new one otherwise: the server may be closing
+    /// it at this moment. Default 0 s, always a new one: such a request never fails for that reason. With thousands of them
+    /// per second and servers that keep connections for long, `"1s"` saves as many connections.
     pub upstream_fresh: Duration,
     /// How long a look-up of a backend's name holds. Default 30 s.
     pub resolve_ttl: Duration,
@@ -154,7 +155,7 @@ impl Default for Limits {
             upstream_retries: 1,
             upstream_idle: 64,
             upstream_idle_timeout: Duration::from_secs(60),
-            upstream_fresh: Duration::from_secs(1),
+            upstream_fresh: Duration::ZERO,
             resolve_ttl: Duration::from_secs(30),
             file_cache_bytes: 16 * 1024 * 1024,
             file_cache_file_bytes: 64 * 1024,

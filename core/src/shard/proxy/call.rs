@@ -3,6 +3,7 @@
 use super::super::slot::{Exchange, Role, Server};
 use super::super::{Address, ConnId, Shard};
 use crate::conn::{Message, earlier};
+use crate::http1::Framing;
 use crate::time::Instant;
 use crate::upstream;
 use alloc::boxed::Box;
@@ -100,7 +101,7 @@ impl Call {
 
     /// Whether its content is sent while it arrives.
     pub(super) fn is_streaming(&self) -> bool {
-        self.message.framing != crate::http1::Framing::Empty && self.message.content.is_none()
+        !matches!(self.message.framing, Framing::Empty | Framing::Length(0)) && self.message.content.is_none()
     }
 }
 

@@ -71,7 +71,7 @@ impl Shard {
         let idle_for = match (needs_new, is_repeatable) {
             (true, _) => None,
             (false, true) => Some(Duration::MAX),
-            (false, false) => Some(configured.fresh),
+            (false, false) => (!configured.fresh.is_zero()).then_some(configured.fresh),
         };
         self.look_up(now, index);
         loop {

@@ -40,8 +40,11 @@ impl Shard {
     /// The content of a proxied request is complete.
     pub(in crate::shard) fn forward_end(&mut self, now: Now, conn: ConnId, trailers: Option<&Fields<'_>>) {
         let Some(call) = self.call(conn) else { return };
+        let is_streaming = call.is_streaming();
         match &mut call.stage {
             Stage::Waiting => {}
+            // There is nothing that would have to end.
+            Stage::Sent(_) if !is_streaming => {}
             Stage::Sent(client) => {
                 let client_id = *client;
                 call.has_streamed = true;
