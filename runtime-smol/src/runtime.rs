@@ -8,6 +8,7 @@ use brolly_core::time::{Instant, Now};
 use brolly_host::listen::Accepting;
 use brolly_host::start::Equipment;
 use brolly_host::timer::{Deadline, Timer};
+use brolly_host::transport::Transport;
 use brolly_host::work::Sorted;
 use std::future::Future;
 use std::io;
@@ -28,7 +29,8 @@ impl Smol {
     /// # Panics
     /// The system has no room for another registration.
     pub(crate) fn new(mut equipment: Equipment) -> Self {
-        let listeners = std::mem::take(&mut equipment.listeners).into_iter().map(SmolListener::new);
+        let listeners = std::mem::take(&mut equipment.listeners).into_iter();
+        let listeners = listeners.map(|(number, bound)| Ok((number, SmolListener::new(bound)?)));
         let listeners = listeners.collect::<io::Result<_>>();
         let deadline = || Deadline::new(SmolTimer(smol::Timer::never()), equipment.clock.clone());
         Self {
@@ -41,13 +43,13 @@ impl Smol {
 }
 
 impl Runtime for Smol {
-    type Stream = SmolStream;
+    type Stream = Transport<SmolStream>;
 
     fn now(&self) -> Now {
         self.equipment.clock.now()
     }
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, SmolStream)> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, Self::Stream)> {
         let Self { accepting, rest, equipment, .. } = self;
         let accepted = accepting.poll(
             cx,
@@ -55,10 +57,10 @@ impl Runtime for Smol {
             |cx, listener: &mut SmolListener| listener.poll_accept(cx),
             |cx, until| rest.poll(cx, until),
         );
-        let wants_local = equipment.wants_local_addresses;
+        let door = &equipment.door;
         accepted.map(|(listener, (peer, stream))| {
-            let local = if wants_local { stream.local() } else { None };
-            (Accepted { listener, peer, local }, stream)
+            let local = if door.wants_local_addresses { stream.local() } else { None };
+            door.accept(Accepted { listener, peer, local }, stream)
         })
     }
 
@@ -70,11 +72,15 @@ impl Runtime for Smol {
         at.map_or(Poll::Pending, |at| self.deadline.poll(cx, at))
     }
 
-    fn perform(&mut self, work: Work) -> Task<SmolStream> {
+    fn perform(&mut self, work: Work) -> Task<Self::Stream> {
         match Sorted::new(work, &self.equipment) {
             Sorted::Blocking(job) => Box::pin(async move { smol::unblock(|| job.run()).await.take() }),
-            Sorted::Connect { conn, to, .. } => {
-                Box::pin(async move { Done::Connected(conn, SmolStream::connect(&to).await) })
+            Sorted::Connect { conn, to, tls } => {
+                let door = self.equipment.door.clone();
+                Box::pin(async move {
+                    let socket = SmolStream::connect(to.clone());
+                    Done::Connected(conn, door.connect(to, tls, socket).await)
+                })
             }
         }
     }

@@ -24,9 +24,9 @@ impl SmolStream {
         Self { socket, is_drained: false }
     }
 
-    pub(crate) async fn connect(to: &Address) -> core::result::Result<Self, IoError> {
+    pub(crate) async fn connect(to: Address) -> core::result::Result<Self, IoError> {
         let connected = async {
-            let socket = Async::new_nonblocking(listen::connect(to)?)?;
+            let socket = Async::new_nonblocking(listen::connect(&to)?)?;
             socket.writable().await?;
             socket.get_ref().take_error()?.map_or_else(|| Ok(Self::new(socket)), Err)
         };

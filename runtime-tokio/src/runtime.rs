@@ -7,6 +7,7 @@ use brolly_core::time::{Instant, Now};
 use brolly_host::listen::Accepting;
 use brolly_host::start::Equipment;
 use brolly_host::timer::{Deadline, Timer};
+use brolly_host::transport::Transport;
 use brolly_host::work::Sorted;
 use std::future::Future;
 use std::io;
@@ -31,7 +32,8 @@ impl Tokio {
     /// # Panics
     /// The system has no room for another registration.
     pub(crate) fn new(mut equipment: Equipment) -> Self {
-        let listeners = std::mem::take(&mut equipment.listeners).into_iter().map(TokioListener::new);
+        let listeners = std::mem::take(&mut equipment.listeners).into_iter();
+        let listeners = listeners.map(|(number, bound)| Ok((number, TokioListener::new(bound)?)));
         let listeners = listeners.collect::<io::Result<_>>();
         let deadline = || Deadline::new(TokioTimer::new(), equipment.clock.clone());
         Self {
@@ -44,13 +46,13 @@ impl Tokio {
 }
 
 impl Runtime for Tokio {
-    type Stream = TokioStream;
+    type Stream = Transport<TokioStream>;
 
     fn now(&self) -> Now {
         self.equipment.clock.now()
     }
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, TokioStream)> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, Self::Stream)> {
         let Self { accepting, rest, equipment, .. } = self;
         let accepted = accepting.poll(
             cx,
@@ -58,10 +60,10 @@ impl Runtime for Tokio {
             |cx, listener: &mut TokioListener| listener.poll_accept(cx),
             |cx, until| rest.poll(cx, until),
         );
-        let wants_local = equipment.wants_local_addresses;
+        let door = &equipment.door;
         accepted.map(|(listener, (peer, stream))| {
-            let local = if wants_local { stream.local() } else { None };
-            (Accepted { listener, peer, local }, stream)
+            let local = if door.wants_local_addresses { stream.local() } else { None };
+            door.accept(Accepted { listener, peer, local }, stream)
         })
     }
 
@@ -73,7 +75,7 @@ impl Runtime for Tokio {
         at.map_or(Poll::Pending, |at| self.deadline.poll(cx, at))
     }
 
-    fn perform(&mut self, work: Work) -> Task<TokioStream> {
+    fn perform(&mut self, work: Work) -> Task<Self::Stream> {
         match Sorted::new(work, &self.equipment) {
             Sorted::Blocking(job) => Box::pin(async move {
                 let op = job.op();
@@ -82,8 +84,12 @@ impl Runtime for Tokio {
                     Err(_) => Done::Completed(op, Err(IoError::Other)),
                 }
             }),
-            Sorted::Connect { conn, to, .. } => {
-                Box::pin(async move { Done::Connected(conn, TokioStream::connect(&to).await) })
+            Sorted::Connect { conn, to, tls } => {
+                let door = self.equipment.door.clone();
+                Box::pin(async move {
+                    let socket = TokioStream::connect(to.clone());
+                    Done::Connected(conn, door.connect(to, tls, socket).await)
+                })
             }
         }
     }

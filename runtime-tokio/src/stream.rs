@@ -52,7 +52,7 @@ pub(crate) enum TokioStream {
 }
 
 impl TokioStream {
-    pub(crate) async fn connect(to: &Address) -> Result<Self, IoError> {
+    pub(crate) async fn connect(to: Address) -> Result<Self, IoError> {
         let connected = async {
             match to {
                 Address::Tcp(to) => {
@@ -60,7 +60,7 @@ impl TokioStream {
                     stream.set_nodelay(true)?;
                     Ok(Self::Tcp(stream))
                 }
-                Address::Unix(path) => UnixStream::connect(&**path).await.map(Self::Unix),
+                Address::Unix(path) => UnixStream::connect(&*path).await.map(Self::Unix),
             }
         };
         connected.await.map_err(|error| io::error(&error))

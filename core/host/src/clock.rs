@@ -48,6 +48,11 @@ impl Clock {
     }
 }
 
+/// The wall clock in whole seconds, for what is done rarely.
+pub(crate) fn unix_seconds() -> u64 {
+    wall_clock().as_secs()
+}
+
 fn wall_clock() -> UnixTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     UnixTime::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))

@@ -2,17 +2,22 @@
 
 pub mod args;
 mod assets;
+mod cert;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod door;
 mod failure;
 pub mod files;
 pub mod io;
 pub mod listen;
 pub mod log;
 pub mod passwords;
+mod signals;
 pub mod start;
 pub mod timer;
+pub mod tls;
+pub mod transport;
 pub mod url;
 pub mod work;
 

@@ -1,29 +1,27 @@
 //! What the `main` of both binaries is: arguments, commands, sockets, threads, signals.
 
-use crate::args::{self, Command, Open, Stop};
+use crate::args::{self, CertCommand, Command, Open, Stop};
+use crate::cert;
 use crate::client;
 use crate::clock::Clock;
 use crate::config::{self, Settings, defaults};
+use crate::door::Door;
 use crate::failure::Failure;
 use crate::files::Files;
 use crate::io::reason;
-use crate::listen::{self, Bound};
+use crate::listen::{self, Bound, Listener, Local, Sockets, systemd};
 use crate::log::{Format, Log, say};
 use crate::passwords::Passwords;
+use crate::signals;
+use crate::tls::Tls;
 use brolly_core::config::{Config, Handler};
-use brolly_core::driver::{Control, Parts, fleet};
+use brolly_core::driver::{Parts, fleet};
 use brolly_core::rng::Seed;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
-use std::time::Duration;
-use std::{env, mem, thread};
-
-/// How long connections may take to end once the server was told to stop.
-const GRACE: Duration = Duration::from_secs(10);
+use std::{env, thread};
 
 /// What one shard's thread is started with.
 #[derive(Debug)]
@@ -37,10 +35,10 @@ pub struct Seat {
 /// What the runtimes have in common.
 #[derive(Debug)]
 pub struct Equipment {
-    /// This thread's copies of the listeners, non-blocking.
-    pub listeners: Vec<Bound>,
-    /// Whether connections are asked for their own end's address.
-    pub wants_local_addresses: bool,
+    /// This thread's listening sockets, with the numbers of their listeners.
+    pub listeners: Vec<(u16, Bound)>,
+    /// From sockets to connections.
+    pub door: Door,
     /// The time.
     pub clock: Clock,
     /// The files that are open, for all threads.
@@ -75,6 +73,7 @@ pub fn main(name: &'static str, drive: fn(Seat)) -> ExitCode {
 
 fn run(name: &str, command: Command, drive: fn(Seat)) -> Result<(), Failure> {
     match command {
+        Command::Cert(CertCommand::SelfSigned(wanted)) => print(&cert::self_signed(&wanted)?),
         Command::Check(check) => print(&match &check.config {
             Some(path) => config::load(path)?.report(),
             None => defaults(),
@@ -92,9 +91,9 @@ fn run(name: &str, command: Command, drive: fn(Seat)) -> Result<(), Failure> {
         Command::Publish(publish) => print(&client::publish(&publish)?),
         Command::Serve(serve) => {
             let settings = config::load(&serve.config)?;
+            settings.warnings.iter().for_each(|warning| say(&format!("{name}: {warning}")));
             let server = Server::open(settings, &format!("change `listen` in {}", serve.config.display()))?;
-            let addresses: Vec<_> = server.addresses.iter().map(|address| format!("http://{address}/")).collect();
-            say(&format!("{name} serve: {}", addresses.join(" ")));
+            say(&format!("{name} serve: {}", server.urls().join(" ")));
             server.run(drive, Format::Json)
         }
         Command::Tail(tail) => client::tail(&tail, &mut std::io::stdout().lock()),
@@ -121,31 +120,41 @@ fn print(text: &str) -> Result<(), Failure> {
 struct Server {
     config: Config,
     passwords: Passwords,
-    listeners: Vec<Bound>,
-    /// Where it listens: with the ports that the system chose.
-    addresses: Vec<SocketAddr>,
-    threads: u16,
+    listeners: Vec<Listener>,
+    sockets: Sockets,
+    tls: Tls,
 }
 
 impl Server {
     fn open(settings: Settings, instead: &str) -> Result<Self, Failure> {
         listen::raise_file_limit();
-        let listeners: Vec<_> =
-            settings.listen.iter().map(|address| listen::open(*address, instead)).collect::<Result<_, _>>()?;
-        let addresses =
-            listeners.iter().zip(&settings.listen).map(|(listener, wanted)| listener.local_addr().unwrap_or(*wanted));
-        let addresses = addresses.collect();
-        let listeners = listeners.into_iter().map(Bound::Tcp).collect();
+        let tls = Tls::load(&settings.tls)?;
         let cores = || thread::available_parallelism().ok().and_then(|cores| u16::try_from(cores.get()).ok());
         let threads = settings.threads.map(Into::into).or_else(cores).unwrap_or(1).min(args::MAX_THREADS);
         let logins = settings.config.policies.iter().filter_map(|policy| policy.basic_auth.as_ref());
         let passwords = Passwords::open(logins.map(|login| &login.file))?;
-        Ok(Self { config: settings.config, passwords, listeners, addresses, threads })
+        let sockets = listen::open(&settings.listeners, threads, instead)?;
+        Ok(Self { config: settings.config, passwords, listeners: settings.listeners, sockets, tls })
+    }
+
+    /// Where it listens.
+    fn urls(&self) -> Vec<String> {
+        let url = |(number, local): &(u16, Local)| match local {
+            Local::Unix(_) => local.to_string(),
+            Local::Tcp(address) => {
+                let is_tls = self.listeners.get(usize::from(*number)).is_some_and(|listener| listener.tls.is_some());
+                format!("{}://{address}/", if is_tls { "https" } else { "http" })
+            }
+        };
+        self.sockets.addresses.iter().map(url).collect()
     }
 
     /// Says where to point the browser, and who may do what.
     fn welcome(&self, what: &str) {
-        let address = self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let address = match self.sockets.addresses.first() {
+            Some((_, Local::Tcp(address))) => *address,
+            Some((_, Local::Unix(_))) | None => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        };
         let local = if address.ip().is_unspecified() { (Ipv4Addr::LOCALHOST, address.port()).into() } else { address };
         let who = match address.ip().is_loopback() {
             true => "everyone on this machine".to_owned(),
@@ -183,31 +192,33 @@ impl Server {
         };
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| Failure::new(format!("cannot get random numbers: {error}")))?;
-        let wants_local_addresses = self.config.wants_local_addresses;
-        let (fleet, control) = fleet(&Arc::new(self.config), Seed(seed), self.threads);
-        stop_on_signals(control).map_err(failed("handle signals"))?;
+        let door = Door::new(&self.config, &self.listeners, self.tls.clone());
+        let Sockets { shards, paths, .. } = self.sockets;
+        let (fleet, control) =
+            fleet(&Arc::new(self.config), Seed(seed), u16::try_from(shards.len()).unwrap_or(u16::MAX));
+        signals::handle(control, self.tls, paths.clone()).map_err(failed("handle signals"))?;
         let (log, log_thread) = Log::start(format).map_err(failed("start the log"))?;
         let (clock, files) = (Clock::start(), Files::default());
         let passwords = self.passwords;
         let mut threads = Vec::new();
-        for (number, parts) in fleet.into_iter().enumerate() {
-            let listeners = self.listeners.iter().map(Bound::try_clone).collect::<Result<_, _>>();
-            let listeners = listeners.map_err(failed("share the listening sockets"))?;
-            let (clock, files, passwords, log) = (clock.clone(), files.clone(), passwords.clone(), log.clone());
-            let equipment = Equipment { listeners, wants_local_addresses, clock, files, passwords, log };
-            let seat = Seat { parts, equipment };
+        for (number, (parts, listeners)) in fleet.into_iter().zip(shards).enumerate() {
+            let (door, passwords) = (door.clone(), passwords.clone());
+            let (clock, files, log) = (clock.clone(), files.clone(), log.clone());
+            let seat = Seat { parts, equipment: Equipment { listeners, door, clock, files, passwords, log } };
             let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
                 let _end = EndWithAll;
                 drive(seat);
             });
             threads.push(thread.map_err(failed("start a thread"))?);
         }
-        // What is left open here would keep the ports open and the log alive.
-        drop((self.listeners, log));
+        systemd::ready();
+        // What is left open here would keep the log alive.
+        drop(log);
         for thread in threads.into_iter().chain([log_thread]) {
             // A thread that panicked has ended the process already.
             let _ = thread.join();
         }
+        paths.remove();
         Ok(())
     }
 }
@@ -221,29 +232,4 @@ impl Drop for EndWithAll {
             process::exit(101);
         }
     }
-}
-
-/// TERM and INT: the first lets everything end in peace, the second ends the process.
-fn stop_on_signals(control: Control) -> std::io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let wait = move || {
-        let mut is_stopping = false;
-        loop {
-            for signal in signals.wait() {
-                if mem::replace(&mut is_stopping, true) {
-                    process::exit(128 + signal);
-                }
-            }
-            if is_stopping {
-                say(&format!("stopping, within {} seconds; once more to stop at once", GRACE.as_secs()));
-                while !control.shutdown(GRACE) {
-                    if let Some(signal) = signals.pending().next() {
-                        process::exit(128 + signal);
-                    }
-                    thread::sleep(Duration::from_millis(10));
-                }
-            }
-        }
-    };
-    thread::Builder::new().name("signals".into()).spawn(wait).map(drop)
 }

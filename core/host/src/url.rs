@@ -1,13 +1,15 @@
-//! The little of URLs that brolly needs: `http://host:port/path`.
+//! The little of URLs that brolly needs: `http://host:port/path`, and `https`.
 
 use std::fmt;
 
 /// A host, a port, and maybe a path.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Url {
+    /// Whether it begins with `https://`.
+    pub is_tls: bool,
     /// A name, or an IP address without brackets.
     pub host: Box<str>,
-    /// TCP port; 80 unless given.
+    /// TCP port; 80, or 443 with TLS, unless given.
     pub port: u16,
     /// Begins with `/`; `None` if the URL ended before.
     pub path: Option<Box<str>>,
@@ -19,13 +21,11 @@ impl Url {
     /// # Errors
     /// A sentence that says what is wrong and what to write instead.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let rest = match text.split_once("://") {
-            Some(("http", rest)) => rest,
-            Some(("https", rest)) => {
-                return Err(format!("`{text}` needs TLS, which is not there yet; write `http://{rest}`"));
-            }
+        let (is_tls, rest) = match text.split_once("://") {
+            Some(("http", rest)) => (false, rest),
+            Some(("https", rest)) => (true, rest),
             Some((scheme, rest)) => return Err(format!("`{scheme}` is not supported; write `http://{rest}`")),
-            None => text,
+            None => (false, text),
         };
         if let Some(extra) = rest.find(['?', '#', '\\']).or_else(|| rest.find(|c: char| c.is_control() || c == ' ')) {
             return Err(format!("`{text}` must end before the `{}`", rest[extra..].chars().next().unwrap_or_default()));
@@ -39,7 +39,7 @@ impl Url {
         }
         let (host, port) = split_port(authority);
         let port = match port {
-            None => 80,
+            None => default_port(is_tls),
             Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
                 format!(
                     "`{port}` in `{text}` is not a port; write a number from 1 to 65535, as in `http://{host}:8080`"
@@ -60,20 +60,38 @@ impl Url {
         {
             return Err(format!("`{text}` has a `{wrong}` in its host; write it as in `http://localhost:8080`"));
         }
-        Ok(Self { host: host.into(), port, path: path.map(Into::into) })
+        Ok(Self { is_tls, host: host.into(), port, path: path.map(Into::into) })
     }
 
-    /// What belongs into `Host`: brackets around IPv6, the port unless it is 80.
+    /// Reads a URL of a server that is spoken to without TLS.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse); `https` is one.
+    pub fn parse_plain(text: &str) -> Result<Self, String> {
+        match Self::parse(text)? {
+            url if url.is_tls => {
+                Err(format!("`{text}` needs TLS, which this command does not speak; write `http://...`"))
+            }
+            url => Ok(url),
+        }
+    }
+
+    /// What belongs into `Host`: brackets around IPv6, the port unless it is the default.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
-        if self.port == 80 { host } else { format!("{host}:{}", self.port) }
+        if self.port == default_port(self.is_tls) { host } else { format!("{host}:{}", self.port) }
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority(), self.path.as_deref().unwrap_or_default())
+        let scheme = if self.is_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.path.as_deref().unwrap_or_default())
     }
+}
+
+fn default_port(is_tls: bool) -> u16 {
+    if is_tls { 443 } else { 80 }
 }
 
 fn split_port(authority: &str) -> (&str, Option<&str>) {
@@ -98,7 +116,8 @@ mod tests {
         assert_eq!(parse("http://example.org/"), url("example.org", 80, Some("/")));
         assert_eq!(parse("http://[::1]:8111/v2/"), url("::1", 8111, Some("/v2/")));
         assert_eq!(parse("[::1]"), url("::1", 80, None));
-        for text in ["http://[::1]:8111/v2/", "http://a.b/c", "http://a:81"] {
+        assert_eq!(parse("https://a/b"), url("a", 443, Some("/b")));
+        for text in ["http://[::1]:8111/v2/", "http://a.b/c", "http://a:81", "https://a", "https://a:80/"] {
             assert_eq!(Url::parse(text).unwrap().to_string(), text);
         }
     }
@@ -106,7 +125,6 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (text, message) in [
-            ("https://a", "`https://a` needs TLS, which is not there yet; write `http://a`"),
             ("ws://a", "`ws` is not supported; write `http://a`"),
             ("http://", "`http://` has no host; write it as in `http://localhost:8080`"),
             ("http://:80", "`http://:80` has no host; write it as in `http://localhost:8080`"),

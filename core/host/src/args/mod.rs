@@ -39,6 +39,9 @@ pub enum Command {
     Serve(Serve),
     /// Read a configuration file and say what it means, without serving it
     Check(Check),
+    /// Make certificates for development
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// Publish one message and print the receipt
     Publish(Publish),
     /// Print the messages of topics as they come; reconnects and resumes
@@ -102,11 +105,29 @@ pub struct Check {
     pub defaults: bool,
 }
 
+/// `cert`.
+#[derive(Clone, Debug, Eq, PartialEq, Subcommand)]
+pub enum CertCommand {
+    /// Make a certificate that nobody else has signed, and its key
+    SelfSigned(SelfSigned),
+}
+
+/// `cert self-signed`.
+#[derive(Args, Clone, Debug, Eq, PartialEq)]
+pub struct SelfSigned {
+    /// A host name or IP address that it is for, as often as needed [default: localhost, 127.0.0.1, ::1]
+    #[arg(long = "name", value_name = "NAME")]
+    pub names: Vec<String>,
+    /// The directory for the two files
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub out: PathBuf,
+}
+
 /// `publish`.
 #[derive(Args, Clone, Debug, Eq, PartialEq)]
 pub struct Publish {
     /// Where brolly is, such as http://localhost:8080
-    #[arg(value_name = "URL", value_parser = Url::parse)]
+    #[arg(value_name = "URL", value_parser = Url::parse_plain)]
     pub url: Url,
     /// The topic
     #[arg(value_name = "TOPIC", value_parser = parse_topic)]
@@ -120,7 +141,7 @@ pub struct Publish {
 #[derive(Args, Clone, Debug, Eq, PartialEq)]
 pub struct Tail {
     /// Where brolly is, such as http://localhost:8080
-    #[arg(value_name = "URL", value_parser = Url::parse)]
+    #[arg(value_name = "URL", value_parser = Url::parse_plain)]
     pub url: Url,
     /// The topics
     #[arg(value_name = "TOPIC", required = true, value_parser = parse_topic)]
@@ -165,7 +186,9 @@ fn check(name: &str, command: Command) -> Result<Command, String> {
             }
             ("dev", &dev.open)
         }
-        Command::Serve(_) | Command::Check(_) | Command::Publish(_) | Command::Tail(_) => return Ok(command),
+        Command::Cert(_) | Command::Serve(_) | Command::Check(_) | Command::Publish(_) | Command::Tail(_) => {
+            return Ok(command);
+        }
     };
     let (verb, Open { listen, allow_remote, .. }) = open;
     if !listen.ip().is_loopback() && !allow_remote {
@@ -228,6 +251,7 @@ fn example(name: &str, command: Option<&OsString>) -> String {
         "dev" => format!("{name} dev --listen 127.0.0.1:8080 ./public /api/=http://localhost:8111"),
         "serve" => format!("{name} serve --config brolly.toml"),
         "check" => format!("{name} check --config brolly.toml` or `{name} check --defaults"),
+        "cert" => format!("{name} cert self-signed --name localhost --out ."),
         "publish" => format!("{name} publish http://localhost:8080 TOPIC DATA"),
         "tail" => format!("{name} tail http://localhost:8080 TOPIC"),
         _ => format!("{name} --help"),
@@ -280,7 +304,7 @@ mod tests {
 
     #[test]
     fn help_and_version_are_everywhere() {
-        for command in ["", "demo", "dev", "serve", "check", "publish", "tail"] {
+        for command in ["", "demo", "dev", "serve", "check", "cert", "cert self-signed", "publish", "tail"] {
             for flag in ["--help", "--version"] {
                 let Err(Stop::Help(error)) = run(&format!("brolly {command} {flag}")) else {
                     panic!("{command} {flag}");
@@ -296,7 +320,10 @@ mod tests {
     fn wrong_arguments_say_what_to_write_instead() {
         for (line, sentence) in [
             ("srve", "`srve` is not a command; did you mean `serve`?"),
-            ("xyzzy", "`xyzzy` is not a command; there is `demo`, `dev`, `serve`, `check`, `publish` and `tail`"),
+            (
+                "xyzzy",
+                "`xyzzy` is not a command; there is `demo`, `dev`, `serve`, `check`, `cert`, `publish` and `tail`",
+            ),
             ("demo --lisen 80", "`--lisen` is not an option here; did you mean `--listen`?"),
             ("demo --foo", "`--foo` is not an option here; write `brolly demo --listen 127.0.0.1:8080 --threads 2`"),
             ("demo x", "`x` is one argument too many; write `brolly demo --listen 127.0.0.1:8080 --threads 2`"),
@@ -335,7 +362,7 @@ mod tests {
                 "dev . /a//b=http://a",
                 "the prefix `/a//b` must not have empty or dotted segments; write it as in `/api/`",
             ),
-            ("dev . /a=https://a", "`https://a` needs TLS, which is not there yet; write `http://a`"),
+            ("tail https://a b", "`https://a` needs TLS, which this command does not speak; write `http://...`"),
             ("serve", "missing: --config FILE; write `brolly serve --config brolly.toml`"),
             (
                 "check",

@@ -3,13 +3,16 @@
 use super::Settings;
 use super::admission::trust;
 use super::limits::{Written, entries};
+use super::listeners::listeners;
 use super::routes::routes;
 use super::shaping;
-use super::source::{Section, Source, boolean, kind, number, string};
+use super::source::{Section, Source, boolean, kind, number};
+use super::tls::{Clients, servers};
 use super::upstreams::upstreams;
-use crate::args::{DEFAULT_LISTEN, MAX_THREADS, parse_listen};
+use crate::args::MAX_THREADS;
 use crate::failure::Failure;
-use brolly_core::config::{Config, Limits, Listener};
+use crate::tls;
+use brolly_core::config::{Config, Limits};
 use std::num::NonZeroU16;
 use std::path::Path;
 use toml::de::DeValue;
@@ -33,36 +36,46 @@ fn read(source: Source<'_>, directory: &Path) -> Result<Settings, Failure> {
     let document = source.parse()?;
     let file = Section::new(source, &document);
     file.only(
-        &["errors", "forwarded", "limits", "listen", "log", "routes", "server", "threads", "trusted", "upstreams"],
+        &[
+            "errors",
+            "forwarded",
+            "limits",
+            "listen",
+            "listeners",
+            "log",
+            "routes",
+            "server",
+            "threads",
+            "tls",
+            "trusted",
+            "upstreams",
+        ],
         "the file",
     )?;
     let mut config = Config { limits: limits(&file)?, ..Config::default() };
     config.log_requests = file.get("log", boolean)?.unwrap_or(true);
     trust(&file, &mut config)?;
     shaping::read_file(&file, &mut config, directory)?;
-    let names = upstreams(&file, &mut config)?;
+    let mut warnings = Vec::new();
+    let servers = servers(&file, directory, &mut warnings)?;
+    let mut clients = Clients::new(directory, &mut warnings);
+    let names = upstreams(&file, &mut config, &mut clients)?;
+    let clients = clients.all;
     routes(&file, &mut config, &names, directory)?;
-    let listen = match file
-        .get("listen", |value| value.as_array().ok_or("must be a list such as [\"127.0.0.1:8080\"]".into()))?
-    {
-        None => vec![parse_listen(DEFAULT_LISTEN).map_err(Failure::new)?],
-        Some(list) if list.is_empty() => return Err(file.failure("`listen` must not be empty")),
-        Some(list) => {
-            let address = |value| {
-                file.read("listen", value, |value| {
-                    parse_listen(string(value)?).map_err(|text| format!("is wrong: {text}"))
-                })
-            };
-            list.iter().map(address).collect::<Result<Vec<_>, _>>()?
-        }
-    };
-    config.listeners = vec![Listener::default(); listen.len()];
+    let listeners = listeners(&file, &mut config, &servers, directory)?;
     let threads = file.get("threads", |value| {
         let threads = number(value)?;
         let threads = u16::try_from(threads).ok().filter(|threads| *threads <= MAX_THREADS).and_then(NonZeroU16::new);
         threads.ok_or_else(|| format!("must be from 1 to {MAX_THREADS}"))
     })?;
-    Ok(Settings { config, listen, threads })
+    let tls = tls::Settings { servers: servers.servers, clients };
+    Ok(Settings { config, listeners, tls, threads, warnings })
+}
+
+/// Reads `text` as if it were a file in `directory`.
+#[cfg(test)]
+pub(super) fn parse_in(text: &str, directory: &Path) -> Result<Settings, Failure> {
+    read(Source { name: "brolly.toml", text }, directory)
 }
 
 fn limits(file: &Section<'_, '_>) -> Result<Limits, Failure> {
@@ -95,12 +108,16 @@ mod tests {
     use brolly_core::config::{Handler, Proxy};
     use brolly_core::http1::StatusCode;
 
+    fn listen(settings: &Settings) -> String {
+        settings.listeners.iter().map(|listener| listener.place.to_string()).collect::<Vec<_>>().join(" ")
+    }
+
     #[test]
     fn nothing_means_the_defaults_and_the_printed_defaults_mean_the_same() {
         let settings = parse("").unwrap();
         assert_eq!(settings, parse(&defaults()).unwrap());
         assert_eq!(settings.config.limits, Limits::default());
-        assert_eq!((settings.listen, settings.threads), (vec!["127.0.0.1:8080".parse().unwrap()], None));
+        assert_eq!((listen(&settings), settings.threads), ("127.0.0.1:8080".to_owned(), None));
     }
 
     #[test]
@@ -135,7 +152,7 @@ mod tests {
             "#,
         )
         .unwrap();
-        assert_eq!(settings.listen, ["0.0.0.0:80".parse().unwrap(), "[::]:8080".parse().unwrap()]);
+        assert_eq!(listen(&settings), "0.0.0.0:80 [::]:8080");
         assert_eq!(settings.threads, NonZeroU16::new(3));
         let config = &settings.config;
         let expected =
@@ -200,8 +217,8 @@ mod tests {
             ("routes = 1", "1: `routes` must be written [[routes]]"),
             ("routes = [1]", "1: `routes` must be written [[routes]]"),
             (
-                "[upstreams.a]\nurl = 'https://x'",
-                "2: `url` is wrong: `https://x` needs TLS, which is not there yet; write `http://x`",
+                "[upstreams.a]\nurl = 'http://x'\ntls = { name = 'y' }",
+                "1: `tls` is for https:// alone; write it in `servers`, or remove `tls`",
             ),
             (
                 "[upstreams.a]\nurl = 'http://x/y'",

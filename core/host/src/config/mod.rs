@@ -4,6 +4,7 @@ mod admission;
 mod file;
 mod files;
 mod limits;
+mod listeners;
 #[cfg(test)]
 mod mistakes;
 mod policy;
@@ -11,6 +12,7 @@ mod report;
 mod routes;
 mod shaping;
 mod source;
+mod tls;
 mod units;
 mod upstreams;
 
@@ -19,9 +21,10 @@ pub(crate) use units::rough_size;
 use crate::args::{Dev, Open};
 use crate::assets;
 use crate::failure::Failure;
+use crate::listen::{self, Place};
+use crate::tls::Client;
 use brolly_core::config::{Config, Files, Handler, Listener, Proxy, Server, Upstream};
 use brolly_core::route::{HostPattern, Route};
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,10 +38,14 @@ pub(crate) use report::shown;
 pub struct Settings {
     /// For the shards.
     pub config: Config,
-    /// Where to listen.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen; the same number as in the configuration for the shards.
+    pub listeners: Vec<listen::Listener>,
+    /// Certificates and so on.
+    pub tls: crate::tls::Settings,
     /// How many shards; `None`: as many as there are cores.
     pub threads: Option<NonZeroU16>,
+    /// What works, and yet should be known.
+    pub warnings: Vec<String>,
 }
 
 impl Settings {
@@ -47,7 +54,13 @@ impl Settings {
         let mut config = Config { listeners: vec![Listener::default()], ..Config::default() };
         mount(&mut config, "/", Handler::Memory(assets::demo()));
         realtime(&mut config);
-        Self { config, listen: vec![open.listen], threads: open.threads }
+        Self {
+            config,
+            listeners: plain(open),
+            tls: crate::tls::Settings::default(),
+            threads: open.threads,
+            warnings: Vec::new(),
+        }
     }
 
     /// `dev`: a directory under `/`, backends, and the realtime endpoints. A backend may take `/` instead.
@@ -56,10 +69,13 @@ impl Settings {
     /// The directory is missing, or a prefix is there twice.
     pub fn dev(dev: &Dev) -> Result<Self, Failure> {
         let mut config = Config { listeners: vec![Listener::default()], log_requests: true, ..Config::default() };
+        let mut clients = Vec::new();
         let root = directory(&dev.dir).map_err(|text| Failure::new(format!("cannot serve this directory: {text}")))?;
         realtime(&mut config);
         for one in &dev.mounts {
-            let server = Server::tcp(&one.url.host, one.url.port);
+            let (host, port) = (&one.url.host, one.url.port);
+            let client = if one.url.is_tls { tls::index(&mut clients, &Client::default(), host) } else { None };
+            let server = Server::Tcp { host: host.clone(), port, tls: client };
             let known = |upstream: &Upstream| upstream.servers.contains(&server);
             let upstream = config.upstreams.iter().position(known).unwrap_or_else(|| {
                 let mut upstream = Upstream::new(&config.limits, vec![server.clone()]);
@@ -74,8 +90,19 @@ impl Settings {
             }
         }
         mount(&mut config, "/", Handler::Files(Arc::new(Files::new(&root))));
-        Ok(Self { config, listen: vec![dev.open.listen], threads: dev.open.threads })
+        Ok(Self {
+            config,
+            listeners: plain(&dev.open),
+            tls: crate::tls::Settings { servers: Vec::new(), clients },
+            threads: dev.open.threads,
+            warnings: Vec::new(),
+        })
     }
+}
+
+/// The one listener of an open server.
+fn plain(open: &Open) -> Vec<listen::Listener> {
+    vec![listen::Listener::plain(Place::Tcp(open.listen))]
 }
 
 /// What `demo` and `dev` have under `/-/`.

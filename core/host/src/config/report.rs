@@ -3,6 +3,7 @@
 use super::limits::entries;
 use super::{Settings, policy, rough_size, upstreams};
 use crate::args::DEFAULT_LISTEN;
+use crate::listen::Listener;
 use brolly_core::config::{Config, Handler, Limits, Server};
 use brolly_core::handler::redirect::Redirect;
 use brolly_core::route::HostPattern;
@@ -22,8 +23,19 @@ pub fn defaults() -> String {
          trusted = []              # whose word is taken for who the client is: [\"10.0.0.0/8\", \"unix\"]\n\
          forwarded = \"x-forwarded\" # the fields for it, and for backends: also \"forwarded\", \"both\", \"off\"\n\
          \n\
+         # [[listeners]]           # as many as there are; the default is the one above\n\
+         # address = \"[::]:8443\"   # \"[::]\" means IPv4 too; \"unix:/run/brolly.sock\" with mode = \"660\"; \"systemd\"\n\
+         # tls = \"NAME\"\n\
+         # proxy_protocol = false  # true: each connection begins with a PROXY header; from `trusted` peers alone\n\
+         \n\
+         # [tls.NAME]              # read again on SIGHUP\n\
+         # certificates = [{{ chain = \"cert.pem\", key = \"cert.key\" }}]  # by the name asked for; the first is the default\n\
+         # versions = [\"1.2\", \"1.3\"]\n\
+         # client_certificates = {{ authorities = \"clients.pem\", required = false }}\n\
+         # hsts = {{ max_age = \"365d\", subdomains = false, preload = false }}\n\
+         \n\
          # [upstreams.NAME]\n\
-         # url = \"http://localhost:8111\"\n\
+         # url = \"http://localhost:8111\"  # https:// verifies: tls = {{ authorities = \"ca.pem\", name = \"backend.example.org\" }}\n\
          \n\
          # [[routes]]              # a host before any host, then the longest prefix wins\n\
          # host = \"*.example.org\"  # or \"example.org\"; default: any\n\
@@ -54,15 +66,32 @@ pub fn defaults() -> String {
 impl Settings {
     /// What the settings mean: listeners, routes in the order in which they are tried, limits, memory.
     pub fn report(&self) -> String {
-        let listen: Vec<_> = self.listen.iter().map(ToString::to_string).collect();
+        let listen: Vec<_> = self.listeners.iter().map(|listener| self.describe(listener)).collect();
         let threads = self.threads.map_or("the number of cores".into(), |threads| threads.to_string());
         let log = if self.config.log_requests { "yes" } else { "no" };
         let (routes, upstreams) = (routes(&self.config), upstreams::report(&self.config.upstreams));
+        let warnings: String = self.warnings.iter().map(|text| format!("warning: {text}\n")).collect();
         let (limits, memory) = (limits(&self.config.limits), memory(&self.config.limits));
         format!(
-            "listen:  {}\nthreads: {threads}\nlog:     {log}\n\n{routes}{upstreams}\n{limits}\n{memory}",
+            "listen:  {}\nthreads: {threads}\nlog:     {log}\n\n{warnings}{routes}{upstreams}\n{limits}\n{memory}",
             listen.join(", ")
         )
+    }
+
+    /// A listener and how it is spoken to.
+    fn describe(&self, listener: &Listener) -> String {
+        let tls = listener.tls.and_then(|server| self.tls.servers.get(server));
+        let proxy = if listener.proxy_protocol { " behind PROXY headers" } else { "" };
+        let tls = tls.map_or(String::new(), |tls| {
+            let clients = match &tls.clients {
+                Some(clients) if clients.required => ", client certificates required",
+                Some(_) => ", client certificates wanted",
+                None => "",
+            };
+            let number = tls.certificates.len();
+            format!(" with TLS ({}: {number} certificate{}{clients})", tls.name, if number == 1 { "" } else { "s" })
+        });
+        format!("{}{tls}{proxy}", listener.place)
     }
 }
 

@@ -5,6 +5,7 @@ mod tests;
 
 use super::report::shown;
 use super::source::{Section, boolean, kind, number, string};
+use super::tls::{self, Clients};
 use super::units::{format_duration, parse_duration};
 use crate::failure::{Failure, did_you_mean};
 use crate::url::Url;
@@ -16,7 +17,7 @@ use std::fmt::Write;
 use std::time::Duration;
 use toml::de::DeValue;
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "url",
     "servers",
     "fallbacks",
@@ -36,29 +37,41 @@ const KEYS: [&str; 19] = [
     "slow_start",
     "host",
     "proxy_protocol",
+    "tls",
 ];
 
 const BALANCES: [&str; 6] =
     ["least-outstanding", "round-robin", "hash:client", "hash:path", "hash:cookie:NAME", "hash:field:NAME"];
 
 /// Reads [upstreams.NAME] into `config`; says which index a name has.
-pub(super) fn upstreams<'t>(file: &Section<'t, '_>, config: &mut Config) -> Result<BTreeMap<&'t str, usize>, Failure> {
+pub(super) fn upstreams<'t>(
+    file: &Section<'t, '_>,
+    config: &mut Config,
+    tls: &mut Clients<'_>,
+) -> Result<BTreeMap<&'t str, usize>, Failure> {
     let mut names = BTreeMap::new();
     let Some(section) = file.table("upstreams", "[upstreams.NAME]")? else { return Ok(names) };
     for name in section.table.keys() {
         let name = name.get_ref().as_ref();
         let Some(section) = section.table(name, &format!("[upstreams.{name}]"))? else { continue };
         names.insert(name, config.upstreams.len());
-        config.upstreams.push(upstream(&section, config, name)?);
+        config.upstreams.push(upstream(&section, config, name, tls)?);
     }
     // What a PROXY header says besides the client.
     config.wants_local_addresses |= config.upstreams.iter().any(|upstream| upstream.proxy_protocol);
     Ok(names)
 }
 
-fn upstream(section: &Section<'_, '_>, config: &Config, name: &str) -> Result<Upstream, Failure> {
+fn upstream(
+    section: &Section<'_, '_>,
+    config: &Config,
+    name: &str,
+    tls: &mut Clients<'_>,
+) -> Result<Upstream, Failure> {
     section.only(&KEYS, "an upstream")?;
-    let list = servers(section, "servers")?;
+    let client = tls.read(section)?;
+    let mut server = |text: &str| server(text, |host| tls::index(&mut tls.all, &client, host));
+    let list = servers(section, "servers", &mut server)?;
     let one = section.get("url", |value| server(string(value)?))?;
     let mut upstream = Upstream::new(
         &config.limits,
@@ -76,8 +89,12 @@ fn upstream(section: &Section<'_, '_>, config: &Config, name: &str) -> Result<Up
             }
         },
     );
+    upstream.fallbacks = servers(section, "fallbacks", &mut server)?.unwrap_or_default();
+    let is_tls = |server: &Server| matches!(server, Server::Tcp { tls: Some(_), .. });
+    if section.table.contains_key("tls") && !upstream.all().any(is_tls) {
+        return Err(section.failure("`tls` is for https:// alone; write it in `servers`, or remove `tls`"));
+    }
     upstream.name = name.into();
-    upstream.fallbacks = servers(section, "fallbacks")?.unwrap_or_default();
     set(section, "balance", balance, &mut upstream.rules.balance)?;
     set(section, "connections", |value| count(value, 1), &mut upstream.rules.connections)?;
     set(section, "queue", |value| count(value, 0), &mut upstream.rules.queue)?;
@@ -110,7 +127,11 @@ fn set<'t, T>(
     Ok(())
 }
 
-fn servers(section: &Section<'_, '_>, key: &str) -> Result<Option<Vec<Server>>, Failure> {
+fn servers(
+    section: &Section<'_, '_>,
+    key: &str,
+    server: &mut dyn FnMut(&str) -> Result<Server, String>,
+) -> Result<Option<Vec<Server>>, Failure> {
     let example = "must be a list such as [\"http://10.0.0.1:8111\", \"unix:/run/app.sock\"]";
     let Some(list) = section.get(key, |value| value.as_array().ok_or_else(|| example.to_owned()))? else {
         return Ok(None);
@@ -126,8 +147,8 @@ fn servers(section: &Section<'_, '_>, key: &str) -> Result<Option<Vec<Server>>, 
     Ok(Some(servers))
 }
 
-/// `http://HOST:PORT` or `unix:/PATH`.
-fn server(text: &str) -> Result<Server, String> {
+/// `http://HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`. `tls` finds the TLS for a host.
+fn server(text: &str, tls: impl FnOnce(&str) -> Option<u16>) -> Result<Server, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         let example = "write the whole path as in \"unix:/run/app.sock\"";
         return match path.starts_with('/') {
@@ -140,7 +161,10 @@ fn server(text: &str) -> Result<Server, String> {
         Some(path) if &**path != "/" => {
             Err(format!("must end before the path; write replace = \"{path}\" in the route"))
         }
-        Some(_) | None => Ok(Server::Tcp { host: url.host, port: url.port, tls: None }),
+        Some(_) | None => {
+            let tls = if url.is_tls { tls(&url.host) } else { None };
+            Ok(Server::Tcp { host: url.host, port: url.port, tls })
+        }
     }
 }
 

@@ -3,12 +3,15 @@
 use super::*;
 use crate::config::source::Source;
 use brolly_core::upstream::Probing;
+use std::path::Path;
 
 fn parse(text: &str) -> Result<Config, Failure> {
     let source = Source { name: "brolly.toml", text };
     let document = source.parse()?;
     let mut config = Config::default();
-    upstreams(&Section::new(source, &document), &mut config)?;
+    let mut warnings = Vec::new();
+    let mut clients = Clients::new(Path::new(""), &mut warnings);
+    upstreams(&Section::new(source, &document), &mut config, &mut clients)?;
     Ok(config)
 }
 

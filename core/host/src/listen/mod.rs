@@ -1,18 +1,23 @@
 //! Listening sockets: bound before any thread starts, so that whoever starts the server sees what is wrong.
 
+mod open;
+pub(crate) mod systemd;
+
+pub(crate) use open::{Local, Paths, Sockets, open};
+
 use crate::clock::Clock;
-use crate::failure::Failure;
 use crate::io::reason;
 use crate::log::say;
 use brolly_core::shard::Address;
 use brolly_core::time::Instant;
 use rustix::io::Errno;
-use rustix::net::sockopt;
 use socket2::{Domain, SockAddr, Socket, Type};
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,6 +29,51 @@ const REST: Duration = Duration::from_millis(50);
 const SILENCE: Duration = Duration::from_secs(10);
 /// Whether accepted sockets need not be told to send without delay, because the listener was.
 pub const IS_NODELAY_INHERITED: bool = cfg!(target_os = "linux");
+
+/// Where clients connect, and how they speak there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listener {
+    /// The address.
+    pub place: Place,
+    /// The certificates and so on: an index into the servers of [`tls::Settings`](crate::tls::Settings).
+    pub tls: Option<usize>,
+    /// Whether each connection begins with a PROXY header, before TLS.
+    pub proxy_protocol: bool,
+}
+
+impl Listener {
+    /// Plain HTTP.
+    pub fn plain(place: Place) -> Self {
+        Self { place, tls: None, proxy_protocol: false }
+    }
+}
+
+/// Where a listener is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// An IP address and a port. `[::]` takes IPv4, too.
+    Tcp(SocketAddr),
+    /// A path.
+    Unix {
+        /// Absolute. The file is made, and removed in the end.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Sockets that systemd has opened: those of a name, or all that nobody has taken before.
+    Systemd(Option<Box<str>>),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+            Self::Systemd(None) => f.write_str("systemd"),
+            Self::Systemd(Some(name)) => write!(f, "systemd:{name}"),
+        }
+    }
+}
 
 /// A listening socket, non-blocking.
 #[derive(Debug)]
@@ -54,33 +104,6 @@ impl From<Bound> for Socket {
             Bound::Unix(listener) => OwnedFd::from(listener).into(),
         }
     }
-}
-
-/// Binds `address` without blocking accepts; `instead` is what to do if that cannot be.
-///
-/// # Errors
-/// A sentence that names the address, the reason, and `instead`.
-pub fn open(address: SocketAddr, instead: &str) -> Result<TcpListener, Failure> {
-    try_open(address).map_err(|error| {
-        let what = match error.kind() {
-            ErrorKind::AddrInUse => format!("port {} on {} is taken", address.port(), address.ip()),
-            ErrorKind::AddrNotAvailable => format!("{} is not an address of this machine", address.ip()),
-            ErrorKind::PermissionDenied => format!("port {} is for the administrator alone", address.port()),
-            _ => format!("cannot listen on {address}: {}", reason(&error)),
-        };
-        Failure::new(format!("{what}; {instead}"))
-    })
-}
-
-fn try_open(address: SocketAddr) -> io::Result<TcpListener> {
-    // This allows the port to be used while connections of the server before are closing.
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    // See IS_NODELAY_INHERITED.
-    sockopt::set_tcp_nodelay(&listener, true)?;
-    // Once more, for a longer backlog than the standard library's.
-    rustix::net::listen(&listener, BACKLOG)?;
-    Ok(listener)
 }
 
 /// Accepts a connection, for runtimes that do not do so themselves: non-blocking and without delay in one call. `None`:
@@ -147,7 +170,7 @@ pub fn raise_file_limit() {
 /// Several listeners as one, and what happens when the system cannot accept. For any runtime.
 #[derive(Debug)]
 pub struct Accepting<L> {
-    listeners: Vec<L>,
+    listeners: Vec<(u16, L)>,
     next: usize,
     /// Accepting rests until then.
     rest: Option<Instant>,
@@ -156,8 +179,8 @@ pub struct Accepting<L> {
 }
 
 impl<L> Accepting<L> {
-    /// All of `listeners`.
-    pub fn new(listeners: Vec<L>) -> Self {
+    /// All of `listeners`, with their numbers.
+    pub fn new(listeners: Vec<(u16, L)>) -> Self {
         Self { listeners, next: 0, rest: None, said: None }
     }
 
@@ -184,11 +207,10 @@ impl<L> Accepting<L> {
             let mut pending = 0;
             while pending < self.listeners.len() {
                 self.next = (self.next + 1) % self.listeners.len();
-                match accept(cx, &mut self.listeners[self.next]) {
+                let (number, listener) = &mut self.listeners[self.next];
+                match accept(cx, listener) {
                     Poll::Pending => pending += 1,
-                    Poll::Ready(Ok(stream)) => {
-                        return Poll::Ready((u16::try_from(self.next).unwrap_or_default(), stream));
-                    }
+                    Poll::Ready(Ok(stream)) => return Poll::Ready((*number, stream)),
                     Poll::Ready(Err(error)) if is_of_the_peer(&error) => {}
                     Poll::Ready(Err(error)) => {
                         let now = clock.instant();
@@ -232,32 +254,12 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 mod tests {
     use super::*;
     use std::cell::RefCell;
-    use std::net::TcpStream;
     use std::task::Waker;
-
-    #[test]
-    fn the_reason_and_the_way_out_are_said() {
-        let first = open("127.0.0.1:0".parse().unwrap(), "").unwrap();
-        let address = first.local_addr().unwrap();
-        assert_eq!(
-            open(address, "choose another with --listen").unwrap_err().to_string(),
-            format!("port {} on 127.0.0.1 is taken; choose another with --listen", address.port())
-        );
-        assert_eq!(
-            open("192.0.2.1:0".parse().unwrap(), "choose another").unwrap_err().to_string(),
-            "192.0.2.1 is not an address of this machine; choose another"
-        );
-        assert_eq!(first.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
-        let peer = TcpStream::connect(address).unwrap();
-        let (accepted, _) = first.accept().unwrap();
-        assert!(!IS_NODELAY_INHERITED || accepted.nodelay().unwrap());
-        drop(peer);
-    }
 
     #[test]
     fn listeners_take_turns_and_a_failing_one_rests() {
         let clock = Clock::start();
-        let mut accepting = Accepting::new(vec!["a", "b", "c"]);
+        let mut accepting = Accepting::new(vec![(0, "a"), (1, "b"), (2, "c")]);
         let calls = RefCell::new(String::new());
         let slept = RefCell::new(Vec::new());
         let mut poll = |answers: &mut dyn FnMut(&str) -> Poll<io::Result<u8>>, is_time: bool| {
