@@ -6,15 +6,18 @@
 //! more, with other people's clients.
 
 mod admission;
+mod certificates;
 mod command_line;
 mod files;
 mod gateway;
 mod lifecycle;
+mod listeners;
 mod messages;
 mod proxy;
 mod representations;
 mod server;
 mod shaping;
 mod table;
+mod tls;
 mod topics;
 mod upstreams;

@@ -77,6 +77,15 @@ impl Binary {
         )
     }
 
+    /// Starts a process by way of `sh -c SCRIPT`, which has to `exec "$@"`.
+    pub(crate) fn spawn_in_shell(&self, script: &str, arguments: &[&str], more: impl FnOnce(&mut Command)) -> Process {
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(&self.path).args(arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        more(&mut command);
+        Process(command.spawn().unwrap())
+    }
+
     /// Starts a server with these arguments, on a free port.
     pub(crate) fn serve(&self, command: &str, arguments: &[&str]) -> Server {
         let port = free_port();

@@ -172,4 +172,19 @@ impl<S: Stream> Stream for Transport<S> {
             },
         }
     }
+
+    fn farewell(&mut self) {
+        if let Self::Layered(layered) = self
+            && let (Stage::Open, Some(session)) = (layered.stage, &mut layered.session)
+        {
+            session.farewell(&mut layered.base);
+        }
+    }
+
+    fn reset(&mut self) {
+        match self {
+            Self::Plain(stream) => stream.reset(),
+            Self::Layered(layered) => layered.base.reset(),
+        }
+    }
 }

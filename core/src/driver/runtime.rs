@@ -52,11 +52,16 @@ pub trait Stream {
     /// Reads into `buffer`; 0 at the end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, IoError>>;
 
-    /// Writes some of `slices` (at least one, none empty), in one system call where possible.
+    /// Writes some of `slices` (at least one, none empty), in one system call where possible. Bytes that were offered while
+    /// it was pending may be on their way: the next call must offer them again, in front.
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<Result<usize, IoError>>;
 
     /// Ends the outgoing direction; the peer reads an end of stream.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>>;
+
+    /// Says goodbye where the transport has a word for it (`close_notify`, RFC 9112 §9.8), without waiting; the socket is
+    /// dropped next. By default, nothing.
+    fn farewell(&mut self) {}
 
     /// Lets the peer see an error instead of an end when the socket is dropped, which happens next. Where the transport
     /// cannot do that, nothing.

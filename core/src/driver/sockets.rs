@@ -105,6 +105,8 @@ impl<S: Stream> Sockets<S> {
             if interest.close {
                 if interest.reset {
                     socket.stream.reset();
+                } else {
+                    socket.stream.farewell();
                 }
                 *slot = None;
                 return shard.handle_closed(now, conn, None);

@@ -75,4 +75,8 @@ impl<S: Stream> Stream for Ahead<S> {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
         self.stream.poll_shutdown(cx)
     }
+
+    fn reset(&mut self) {
+        self.stream.reset();
+    }
 }

@@ -11,7 +11,7 @@ use brolly_core::shard::IoError;
 use rustls::{ClientConnection, Connection, ProtocolVersion, ServerConnection};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 /// How much ciphertext is read at a time (bytes): a record and its overhead, so that rustls takes all of it.
 const RECORD: usize = 16 * 1024 + 256;
@@ -145,6 +145,14 @@ impl Session {
         }
         ready!(self.poll_flush(base, cx))?;
         base.poll_shutdown(cx)
+    }
+
+    /// Announces the end, if the socket takes that at once.
+    pub(crate) fn farewell<S: Stream>(&mut self, base: &mut Ahead<S>) {
+        if !self.is_shut && self.taken == 0 {
+            self.tls.send_close_notify();
+            let _ = self.poll_flush(base, &mut Context::from_waker(Waker::noop()));
+        }
     }
 
     /// Decrypts; what finds no room before more plaintext is read goes back to be read again.
