@@ -160,6 +160,15 @@ fn a_login_comes_before_content_and_backend() {
         // Pipelined, with the content in the same write.
         wire.send(format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n{ANN}\r\n\r\nworld").repeat(2));
         assert!(wire.response().ends_with("world") && wire.response().ends_with("world"));
+        // Another user after a HUP, and nobody else.
+        fs::write(root.join("users"), USERS.replace("ann", "eve")).unwrap();
+        server.process.signal("HUP");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while status(&ask(&server, "GET /echo", ANN)) != 401 {
+            assert!(Instant::now() < deadline, "the file was not read again");
+            sleep(Duration::from_millis(20));
+        }
+        fs::write(root.join("users"), USERS).unwrap();
         neutral(&said)
     });
 }

@@ -196,7 +196,7 @@ impl Server {
         let Sockets { shards, paths, .. } = self.sockets;
         let (fleet, control) =
             fleet(&Arc::new(self.config), Seed(seed), u16::try_from(shards.len()).unwrap_or(u16::MAX));
-        signals::handle(control, self.tls, paths.clone()).map_err(failed("handle signals"))?;
+        signals::handle(control, self.tls, self.passwords.clone(), paths.clone()).map_err(failed("handle signals"))?;
         let (log, log_thread) = Log::start(format).map_err(failed("start the log"))?;
         let (clock, files) = (Clock::start(), Files::default());
         let passwords = self.passwords;

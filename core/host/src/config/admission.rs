@@ -2,7 +2,7 @@
 
 use super::routes::upstream;
 use super::source::{Section, boolean, kind, number, string};
-use super::units::{format_size, parse_size};
+use super::units::{format_duration, format_size, parse_size};
 use crate::args::check_prefix;
 use crate::failure::{Failure, did_you_mean};
 use crate::passwords::Users;
@@ -48,17 +48,36 @@ pub(super) fn read(
 /// What a policy asks for, in a few words each.
 pub(super) fn describe(policy: &Policy) -> impl Iterator<Item = String> {
     let Policy { access, limits, content_bytes, basic_auth, authorize, .. } = policy;
-    let networks = access.as_ref().map(|access| match access.certificate {
-        true => "with a certificate".into(),
-        false => {
-            format!("for {} networks{}", access.networks.iter().count(), if access.others { " and others" } else { "" })
-        }
-    });
-    let limits = limits.as_ref().map(|_| "limited per client".into());
+    let networks = access.as_deref().map(describe_access);
+    let limits = limits.as_deref().map(describe_limits);
     let content = content_bytes.map(|bytes| format!("content up to {}", format_size(bytes)));
     let login = basic_auth.as_ref().map(|login| format!("login by {}", login.file));
     let asked = authorize.as_ref().map(|authorize| format!("a backend is asked for {} first", authorize.path));
     [networks, limits, content, login, asked].into_iter().flatten()
+}
+
+fn describe_access(access: &AccessRules) -> String {
+    let others = if access.networks.is_empty() { "everybody" } else { "others" };
+    let list = |verdict: bool| {
+        let networks = access.networks.iter().filter(move |(_, is_allowed)| **is_allowed == verdict);
+        networks.map(|(network, _)| network.to_string()).chain((access.others == verdict).then(|| others.into()))
+    };
+    let [allowed, denied] = [true, false].map(|verdict| list(verdict).collect::<Vec<_>>().join(", "));
+    let certificate = if access.certificate { "with a certificate, " } else { "" };
+    let denied = if denied.is_empty() { denied } else { format!(", not for {denied}") };
+    format!("{certificate}for {allowed}{denied}")
+}
+
+fn describe_limits(limits: &Allowance) -> String {
+    let per = |rate: &Rate, units: String| format!("{units} in {}", format_duration(rate.period));
+    let requests = limits
+        .requests
+        .as_ref()
+        .map(|rate| format!("{}, {} at once", per(rate, format!("{} requests", rate.units)), rate.burst));
+    let connections = limits.connections.map(|connections| format!("{connections} at the same time"));
+    let bandwidth = limits.bandwidth.as_ref().map(|rate| per(rate, format_size(rate.units)));
+    let parts: Vec<_> = [requests, connections, bandwidth].into_iter().flatten().collect();
+    format!("of each client, per thread: {}", parts.join("; "))
 }
 
 /// Whose word is taken for the client's address.
