@@ -189,3 +189,22 @@ fn a_file_that_cannot_be_read_to_its_end_cuts_the_connection() {
         assert!(!host.is_open);
     }
 }
+
+/// While one client waited to hear that a file was gone, all others were served from memory, and so for ever.
+#[test]
+fn what_is_gone_is_gone_for_everybody() {
+    let later = Now { instant: Instant::from_nanos(10_000_000_000), ..NOW };
+    let mut host = Host::new(b"content".to_vec(), 7, Vec::new());
+    let get = "GET /x HTTP/1.1\r\nhost: a\r\n\r\n";
+    assert_eq!(response(&host.ask(get)).2, b"content");
+    let asks = accept(&mut host.shard);
+    host.shard.handle_read(later, asks, &mut get.as_bytes().to_vec());
+    let Some(Effect::OpenFile { op, file }) = host.shard.poll_effect() else { panic!("nobody looks") };
+    assert!(file.known.is_some());
+    let waits = std::mem::replace(&mut host.conn, accept(&mut host.shard));
+    host.shard.handle_read(later, host.conn, &mut get.as_bytes().to_vec());
+    assert!(host.shard.poll_effect().is_none() && host.shard.interest(host.conn).write, "it was not served meanwhile");
+    host.shard.handle_completion(later, op, Err(IoError::NotFound));
+    host.shard.handle_read(later, waits, &mut get.as_bytes().to_vec());
+    assert!(matches!(host.shard.poll_effect(), Some(Effect::OpenFile { .. })), "what is gone was served");
+}

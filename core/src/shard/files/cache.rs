@@ -109,6 +109,12 @@ impl Cache {
         }
     }
 
+    /// Forgets a file in all its forms.
+    pub(super) fn forget(&mut self, handler: usize, path: &str) {
+        let entry = self.files.get_mut(handler).and_then(|files| files.remove(path));
+        self.bytes -= entry.map_or(0, |entry| entry.bytes);
+    }
+
     fn shrink(&mut self, goal: usize) {
         let entries = self.files.iter().flat_map(BTreeMap::values);
         let mut ages: Vec<_> = entries.map(|entry| (entry.used, entry.bytes)).collect();
@@ -168,6 +174,10 @@ mod tests {
         assert_eq!(cache.bytes(), 2 + 10 + 5 + 2 * ENTRY_BYTES);
         cache.insert(1, "/a".into(), gzip, representation(Coding::Gzip, 7), at(1), 10_000);
         assert_eq!(cache.bytes(), 2 + 10 + 7 + 2 * ENTRY_BYTES);
+        cache.forget(1, "/b");
+        cache.forget(1, "/a");
+        assert!(matches!(cache.find(1, "/a", at(0), AGE, |_| Coding::Gzip), Found::Nothing));
+        assert_eq!(cache.bytes(), 0);
     }
 
     #[test]

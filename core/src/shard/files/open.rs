@@ -144,6 +144,15 @@ impl Shard {
     fn handle_opened(&mut self, now: Now, conn: ConnId, opening: Box<Opening>, result: Result<Completion, IoError>) {
         let config = Arc::clone(&self.config);
         let Some(files) = files(&config, opening.handler) else { return };
+        let is_as_kept = match &result {
+            Ok(Completion::Unchanged { .. }) => true,
+            Ok(Completion::Opened(_)) => opening.stale.is_none(),
+            Ok(_) | Err(_) => false,
+        };
+        if !is_as_kept {
+            // It has changed or has gone, and its other forms with it.
+            self.cache.forget(opening.handler, &opening.path);
+        }
         match result {
             Ok(Completion::Opened(opened)) => self.handle_found(now, conn, files, &opening, opened),
             Ok(Completion::Unchanged { available }) => match opening.stale.clone() {

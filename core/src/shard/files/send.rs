@@ -38,18 +38,19 @@ impl Sending {
         if !self.read.is_empty() {
             return Some(mem::take(&mut self.read));
         }
-        let Piece::Part(range) = self.pieces.front_mut()? else {
-            return match self.pieces.pop_front()? {
-                Piece::Text(text) => Some(text),
-                Piece::Part(_) => None,
-            };
-        };
-        let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(self.first.len());
-        let data = self.first.slice(index(range.start)..index(range.end.max(range.start)));
-        (!data.is_empty()).then(|| {
-            self.skip(data.len());
-            data
-        })
+        match self.pieces.front_mut()? {
+            Piece::Text(text) => {
+                let text = mem::take(text);
+                self.pieces.pop_front();
+                Some(text)
+            }
+            Piece::Part(range) => {
+                let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(self.first.len());
+                let data = self.first.slice(index(range.start)..index(range.end.max(range.start)));
+                self.skip(data.len());
+                (!data.is_empty()).then_some(data)
+            }
+        }
     }
 
     /// So many bytes of the part in front are on their way.
