@@ -3,9 +3,8 @@
 use super::message::{self, Fault, Framing, Message};
 use super::scenario::Step;
 use super::stage::{PATIENCE, Stage};
-use rustix::net::sockopt::set_socket_linger;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use super::transport::Transport;
+use std::io::ErrorKind;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -24,20 +23,21 @@ pub(crate) enum End {
 
 #[derive(Debug)]
 pub(crate) struct Actor<'s> {
-    stream: Option<TcpStream>,
+    stream: Option<Transport>,
     pub(crate) pending: Vec<u8>,
     pub(crate) end: Option<End>,
     side: Side,
     /// The message read last.
     pub(crate) last: Option<Message>,
+    /// What [`Step::Same`] has seen.
+    same: Option<Option<String>>,
     stage: &'s Stage,
 }
 
 impl<'s> Actor<'s> {
-    pub(crate) fn new(stream: TcpStream, side: Side, stage: &'s Stage) -> Self {
-        stream.set_nodelay(true).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream: Some(stream), pending: Vec::new(), end: None, side, last: None, stage }
+    pub(crate) fn new(stream: Transport, side: Side, stage: &'s Stage) -> Self {
+        stream.set_timeouts(PATIENCE, PATIENCE).unwrap();
+        Self { stream: Some(stream), pending: Vec::new(), end: None, side, last: None, same: None, stage }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -69,14 +69,12 @@ impl<'s> Actor<'s> {
             }
             Step::End => {
                 // It may be gone already.
-                let _ = self.stream().map(|stream| stream.shutdown(Shutdown::Write))?;
+                let _ = self.stream()?.end();
                 Ok(())
             }
             Step::Close { reset } => {
-                if *reset {
-                    set_socket_linger(self.stream()?, Some(Duration::ZERO)).map_err(|error| error.to_string())?;
-                }
-                self.stream = None;
+                // It may be gone already.
+                let _ = self.stream.take().ok_or("the connection is closed")?.close(*reset);
                 Ok(())
             }
             Step::Get(start) => {
@@ -96,6 +94,11 @@ impl<'s> Actor<'s> {
                     None => !found.is_empty(),
                 };
                 is_there.then_some(()).ok_or_else(|| format!("it is not so in {last:?}"))
+            }
+            Step::Same(name) => {
+                let now = self.last()?.get(name).map(str::to_owned);
+                let before = self.same.get_or_insert_with(|| now.clone());
+                (*before == now).then_some(()).ok_or_else(|| format!("it is {now:?}, and was {before:?}"))
             }
             Step::Lacks(name) => {
                 let last = self.last()?;
@@ -249,7 +252,7 @@ impl<'s> Actor<'s> {
         self.last.as_ref().ok_or_else(|| "no message was read yet".into())
     }
 
-    fn stream(&mut self) -> Result<&mut TcpStream, Fault> {
+    fn stream(&mut self) -> Result<&mut Transport, Fault> {
         self.stream.as_mut().ok_or_else(|| "the connection is closed".into())
     }
 
@@ -259,15 +262,19 @@ impl<'s> Actor<'s> {
             return Ok(false);
         }
         let stream = self.stream()?;
-        stream.set_read_timeout(Some(patience.max(Duration::from_millis(1)))).map_err(|error| error.to_string())?;
+        let patience = patience.max(Duration::from_millis(1));
+        stream.set_timeouts(patience, PATIENCE).map_err(|error| error.to_string())?;
         let mut buffer = [0; 64 * 1024];
         loop {
             match stream.read(&mut buffer) {
                 Ok(0) => self.end = Some(End::Peace),
                 Ok(count) => self.pending.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => self.end = Some(End::Reset),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => return Err(format!("nothing comes after {}", shown(&self.pending))),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return Err(format!("nothing comes after {}", shown(&self.pending)));
+                }
+                // A reset, or TLS that ends without saying so, or with an alert.
+                Err(_) => self.end = Some(End::Reset),
             }
             return Ok(self.end.is_none());
         }

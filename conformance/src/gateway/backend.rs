@@ -4,7 +4,12 @@ use super::actor::{Actor, Side};
 use super::message::Fault;
 use super::scenario::{Backend, Kind, Step};
 use super::stage::Stage;
-use std::net::{TcpListener, TcpStream};
+use super::transport::Transport;
+use rustix::net::{AddressFamily, SocketType};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::spawn;
@@ -13,51 +18,105 @@ use std::time::Duration;
 /// Longer than any scenario.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Where a backend is reached.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+    /// A port that nobody listens at, nor will: it is taken.
+    Nobody {
+        port: u16,
+        _held: OwnedFd,
+    },
+}
+
+impl Listener {
+    /// On a free port, or on a socket in `directory`.
+    pub(crate) fn bind(backend: &Backend, directory: &Path) -> Self {
+        match backend.kind {
+            Kind::Unix => {}
+            Kind::Refuses => {
+                let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+                rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+                let address = SocketAddrV4::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
+                return Self::Nobody { port: address.port(), _held: socket };
+            }
+            Kind::Listens | Kind::Overflows | Kind::Tls | Kind::Untouched => {
+                return Self::Tcp(TcpListener::bind("127.0.0.1:0").unwrap());
+            }
+        }
+        let path = directory.join(&backend.name);
+        let _ = std::fs::remove_file(&path);
+        Self::Unix(UnixListener::bind(&path).unwrap(), path)
+    }
+
+    /// The port, or the path.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().unwrap().port().to_string(),
+            Self::Unix(_, path) => path.display().to_string(),
+            Self::Nobody { port, .. } => port.to_string(),
+        }
+    }
+
+    fn accept(&self, kind: Kind) -> Option<Transport> {
+        Some(match self {
+            Self::Nobody { .. } => return None,
+            Self::Tcp(listener) => {
+                let stream = listener.accept().unwrap().0;
+                stream.set_nodelay(true).unwrap();
+                if kind == Kind::Tls { Transport::tls_server(stream) } else { Transport::Tcp(stream) }
+            }
+            Self::Unix(listener, _) => Transport::Unix(listener.accept().unwrap().0),
+        })
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Running {
-    pub(crate) port: u16,
+    address: String,
     kind: Kind,
     accepted: Arc<AtomicUsize>,
-    /// Keep the queue of a listener full.
-    _fillers: Vec<TcpStream>,
-    _listener: Option<TcpListener>,
+    /// Keeps the queue of a listener full.
+    _filler: Option<TcpStream>,
+    _kept: Option<Listener>,
 }
 
 impl Running {
     /// Lets the backend serve at `listener`; `connections` are its steps, with everything filled in.
     pub(crate) fn start(
-        listener: TcpListener,
+        listener: Listener,
         backend: &Backend,
         connections: Vec<Vec<Step>>,
         stage: &Arc<Stage>,
     ) -> Self {
         let (name, kind) = (backend.name.clone(), backend.kind);
-        let port = listener.local_addr().unwrap().port();
+        let address = listener.address();
         let accepted = Arc::new(AtomicUsize::new(0));
-        let (mut fillers, mut kept) = (Vec::new(), None);
-        match kind {
-            Kind::Refuses => drop(listener),
-            Kind::Overflows => {
+        let (mut filler, mut kept) = (None, None);
+        match (kind, listener) {
+            (Kind::Refuses, listener) => kept = Some(listener),
+            (Kind::Overflows, Listener::Tcp(listener)) => {
                 rustix::net::listen(&listener, 0).unwrap();
-                fillers.push(TcpStream::connect(("127.0.0.1", port)).unwrap());
-                kept = Some(listener);
+                filler = Some(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+                kept = Some(Listener::Tcp(listener));
             }
-            Kind::Listens | Kind::Untouched => {
+            (_, listener) => {
                 let (stage, accepted) = (Arc::clone(stage), Arc::clone(&accepted));
                 spawn(move || {
                     let mut scripts = connections.into_iter();
-                    for stream in listener.incoming() {
+                    while let Some(stream) = listener.accept(kind) {
                         if stage.is_over() {
                             break;
                         }
                         accepted.fetch_add(1, Ordering::Relaxed);
                         let (script, stage, name) = (scripts.next(), Arc::clone(&stage), name.clone());
-                        spawn(move || serve(stream.unwrap(), &name, script.as_deref(), &stage));
+                        spawn(move || serve(stream, &name, script.as_deref(), &stage));
                     }
                 });
             }
         }
-        Self { port, kind, accepted, _fillers: fillers, _listener: kept }
+        Self { address, kind, accepted, _filler: filler, _kept: kept }
     }
 
     pub(crate) fn check(&self) -> Result<(), Fault> {
@@ -69,13 +128,17 @@ impl Running {
 
     /// Lets the listening thread see that all is over.
     pub(crate) fn wake(&self) {
-        if matches!(self.kind, Kind::Listens | Kind::Untouched) {
-            let _ = TcpStream::connect(("127.0.0.1", self.port));
+        match self.kind {
+            Kind::Refuses | Kind::Overflows => {}
+            Kind::Unix => drop(UnixStream::connect(&self.address)),
+            Kind::Listens | Kind::Tls | Kind::Untouched => {
+                drop(TcpStream::connect(format!("127.0.0.1:{}", self.address)));
+            }
         }
     }
 }
 
-fn serve(stream: TcpStream, name: &str, script: Option<&[Step]>, stage: &Stage) {
+fn serve(stream: Transport, name: &str, script: Option<&[Step]>, stage: &Stage) {
     let mut actor = Actor::new(stream, Side::Backend, stage);
     if let Some(steps) = script {
         let result = actor.play(steps);

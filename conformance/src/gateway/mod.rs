@@ -15,6 +15,7 @@ mod message;
 mod play;
 mod scenario;
 mod stage;
+mod transport;
 
-pub use play::play;
+pub use play::{Way, play};
 pub use scenario::{Scenario, scenarios};

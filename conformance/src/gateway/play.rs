@@ -1,12 +1,13 @@
 //! A scenario from its beginning to its end.
 
 use super::actor::{Actor, Side, shown};
-use super::backend::Running;
+use super::backend::{Listener, Running};
 use super::message::Fault;
 use super::scenario::{Backend, Kind, Scenario, Step, Then};
 use super::stage::Stage;
+use super::transport::{Identity, Transport};
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -15,27 +16,44 @@ use std::thread;
 const APP: &str = "[upstreams.app]\nservers = [\"http://127.0.0.1:$app\"]\n\
     [[routes]]\nprefix = \"/\"\nhandler = \"proxy\"\nupstream = \"app\"\n";
 
+const TLS: &str = "[[listeners]]\naddress = \"127.0.0.1:0\"\ntls = \"main\"\n\
+    [tls.main]\ncertificates = [{ chain = \"chain.pem\", key = \"key.pem\" }]\n";
+
+/// How clients come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    /// Over TCP.
+    Plain,
+    /// Over TLS.
+    Tls,
+}
+
 /// Plays a scenario with a process of its own of the binary; its configuration is written to `directory`.
 ///
 /// # Errors
 /// What was not as it must be, in words.
-pub fn play(scenario: &Scenario, binary: &Path, directory: &Path) -> Result<(), String> {
+pub fn play(scenario: &Scenario, way: Way, binary: &Path, directory: &Path) -> Result<(), String> {
+    let identity = Identity::get();
+    std::fs::create_dir_all(directory).map_err(|error| error.to_string())?;
+    let own = scenario.files.iter().map(|(name, content)| (name.as_str(), content.as_str()));
+    for (name, content) in own.chain([("chain.pem", identity.chain.as_str()), ("key.pem", &identity.key)]) {
+        std::fs::write(directory.join(name), content).map_err(|error| error.to_string())?;
+    }
     let scripts: usize = scenario.backends.iter().map(|backend| backend.connections.len()).sum();
     let stage = Arc::new(Stage::new(scripts));
     let mut backends = scenario.backends.clone();
     if !backends.iter().any(|backend| backend.name == "app") {
         backends.push(Backend { name: "app".into(), kind: Kind::Listens, connections: Vec::new() });
     }
-    let listeners: Vec<_> = backends.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let port = |listener: &TcpListener| listener.local_addr().unwrap().port().to_string();
-    let ports: Vec<_> =
-        backends.iter().zip(&listeners).map(|(backend, at)| (format!("${}", backend.name), port(at))).collect();
-    let start = |(backend, listener): (&Backend, TcpListener)| {
+    let listeners: Vec<_> = backends.iter().map(|backend| Listener::bind(backend, directory)).collect();
+    let name = |backend: &Backend| format!("${}", backend.name);
+    let ports: Vec<_> = backends.iter().map(name).zip(listeners.iter().map(Listener::address)).collect();
+    let start = |(backend, listener): (&Backend, Listener)| {
         let connections = backend.connections.iter().map(|steps| with_ports(steps, &ports)).collect();
         Running::start(listener, backend, connections, &stage)
     };
     let running: Vec<_> = backends.iter().zip(listeners).map(start).collect();
-    let result = converse(scenario, binary, directory, &ports, &running, &stage);
+    let result = converse(scenario, (way, binary, directory), &ports, &running, &stage);
     stage.end();
     running.iter().for_each(Running::wake);
     let mut faults = stage.faults();
@@ -45,18 +63,13 @@ pub fn play(scenario: &Scenario, binary: &Path, directory: &Path) -> Result<(), 
 
 fn converse(
     scenario: &Scenario,
-    binary: &Path,
-    directory: &Path,
+    (way, binary, directory): (Way, &Path, &Path),
     ports: &[(String, String)],
     running: &[Running],
     stage: &Stage,
 ) -> Result<(), Fault> {
-    std::fs::create_dir_all(directory).map_err(|error| error.to_string())?;
-    for (name, content) in &scenario.files {
-        std::fs::write(directory.join(name), content).map_err(|error| error.to_string())?;
-    }
-    let gateway = Gateway::start(&config(scenario, ports), binary, directory)?;
-    let port = gateway.port;
+    let gateway = Gateway::start(&config(scenario, way, ports), binary, directory)?;
+    let to = (way, gateway.port);
     let clients: Vec<_> = scenario.clients.iter().map(|steps| with_ports(steps, ports)).collect();
     let mut actors = Vec::new();
     thread::scope(|scope| {
@@ -64,7 +77,7 @@ fn converse(
             .iter()
             .map(|steps| {
                 scope.spawn(move || {
-                    let mut actor = connect(port, stage)?;
+                    let mut actor = connect(to, stage)?;
                     actor.play(steps)?;
                     Ok::<_, Fault>(actor)
                 })
@@ -92,7 +105,7 @@ fn converse(
             _ => {}
         }
     }
-    afterwards(scenario.then, &mut connect(port, stage)?)?;
+    afterwards(scenario.then, &mut connect(to, stage)?)?;
     gateway.stop()
 }
 
@@ -106,16 +119,25 @@ fn afterwards(then: Then, client: &mut Actor<'_>) -> Result<(), Fault> {
     client.play(&steps).map_err(|fault| format!("afterwards: {fault}"))
 }
 
-fn connect(port: u16, stage: &Stage) -> Result<Actor<'_>, Fault> {
+fn connect((way, port): (Way, u16), stage: &Stage) -> Result<Actor<'_>, Fault> {
     let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|error| format!("cannot connect: {error}"))?;
-    Ok(Actor::new(stream, Side::Client, stage))
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let transport = match way {
+        Way::Plain => Transport::Tcp(stream),
+        Way::Tls => Transport::tls_client(stream),
+    };
+    Ok(Actor::new(transport, Side::Client, stage))
 }
 
-fn config(scenario: &Scenario, ports: &[(String, String)]) -> String {
+fn config(scenario: &Scenario, way: Way, ports: &[(String, String)]) -> String {
     let own = if scenario.config.is_empty() { APP } else { &scenario.config };
     let limits = &scenario.limits;
-    let listen = if own.contains("[[listeners]]") { "" } else { "listen = [\"127.0.0.1:0\"]\n" };
-    let text = format!("{listen}threads = 1\nlog = false\n{own}\n[limits]\n{limits}");
+    let listeners = match way {
+        _ if own.contains("[[listeners]]") => "",
+        Way::Plain => "[[listeners]]\naddress = \"127.0.0.1:0\"\n",
+        Way::Tls => TLS,
+    };
+    let text = format!("threads = 1\nlog = false\n{own}\n{listeners}[limits]\n{limits}");
     ports.iter().fold(text, |text, (name, port)| text.replace(name, port))
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 /// file down.html                            # optional: lines of a file beside the configuration
 /// limits upstream_timeout = "200ms"         # optional: lines of [limits]
 /// pending why                               # optional: it fails until somebody mends that
+/// only plain                                # optional: it makes no sense over TLS
 /// then 502                                  # optional: what an ordinary request gets afterwards; `none`: none is made
 /// client                                    # one section for each connection of a client, all at once
 ///   > GET / HTTP/1.1
@@ -26,7 +27,9 @@ use std::time::Duration;
 /// ```
 ///
 /// A backend that has no (more) steps answers every request with its method and target. `app refuses`: nobody listens;
-/// `app overflows`: nobody accepts; `app untouched`: no connection may come. `$app` in any text is the backend's port.
+/// `app overflows`: nobody accepts; `app untouched`: no connection may come; `app tls`, `app unix`: how it is reached;
+/// `app spare`: no connection has to come. `$app`
+/// in any text is the backend's port, or the path of its socket; `chain.pem` is a certificate for `localhost`.
 ///
 /// Steps, for either side: `> LINE` sends a line and its CRLF, `>> BYTES` just bytes; consecutive ones leave in one piece.
 /// `Step` has the others. Bytes are written as in the table of requests ([`crate::table`]): `\r`, `\n`, `\xHH`,
@@ -41,6 +44,8 @@ pub struct Scenario {
     pub place: String,
     /// Why it fails as yet.
     pub pending: Option<String>,
+    /// Whether it makes sense without TLS alone.
+    pub is_plain: bool,
     pub(crate) config: String,
     pub(crate) limits: String,
     /// What lies beside the configuration: names and contents.
@@ -73,6 +78,8 @@ pub(crate) struct Backend {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     Listens,
+    Tls,
+    Unix,
     Refuses,
     Overflows,
     Untouched,
@@ -97,6 +104,8 @@ pub(crate) enum Step {
     GetHead(String),
     /// `has NAME: VALUE`: the message read last has this value of the field; `has NAME`: it has the field.
     Has(String, Option<String>),
+    /// `same NAME`: the field says the same as at the last such step.
+    Same(String),
     /// `lacks NAME`.
     Lacks(String),
     /// `trailer NAME: VALUE`: in the trailer section; `no-trailers`.
@@ -191,6 +200,7 @@ fn parse(file: &str, text: &str) -> Result<Vec<Scenario>, String> {
         match word {
             "" | "#" => {}
             "rfc" => rest.clone_into(&mut scenario.rfc),
+            "only" if rest == "plain" => scenario.is_plain = true,
             "pending" => scenario.pending = Some(rest.to_owned()),
             "config" => part = Part::Config,
             "file" => {
@@ -209,7 +219,9 @@ fn parse(file: &str, text: &str) -> Result<Vec<Scenario>, String> {
                 let at = known.unwrap_or(scenario.backends.len());
                 if known.is_none() {
                     let kind = match rest {
-                        "" => Kind::Listens,
+                        "" | "spare" => Kind::Listens,
+                        "tls" => Kind::Tls,
+                        "unix" => Kind::Unix,
                         "refuses" => Kind::Refuses,
                         "overflows" => Kind::Overflows,
                         "untouched" => Kind::Untouched,
@@ -217,7 +229,7 @@ fn parse(file: &str, text: &str) -> Result<Vec<Scenario>, String> {
                     };
                     scenario.backends.push(Backend { name: name.to_owned(), kind, connections: Vec::new() });
                 }
-                if scenario.backends[at].kind == Kind::Listens {
+                if rest != "spare" && matches!(scenario.backends[at].kind, Kind::Listens | Kind::Tls | Kind::Unix) {
                     scenario.backends[at].connections.push(Vec::new());
                 }
                 part = Part::Backend(at);
@@ -260,6 +272,7 @@ fn add(steps: &mut Vec<Step>, line: &str) -> Result<(), String> {
         "gets-head" => Step::GetHead(rest.to_owned()),
         "has" if rest.contains(':') => pair(rest).map(|(name, value)| Step::Has(name, Some(value)))?,
         "has" => Step::Has(rest.to_ascii_lowercase(), None),
+        "same" => Step::Same(rest.to_ascii_lowercase()),
         "lacks" => Step::Lacks(rest.to_ascii_lowercase()),
         "trailer" => Step::Trailer(Some(pair(rest)?)),
         "no-trailers" => Step::Trailer(None),

@@ -1,7 +1,7 @@
 //! The gateway's table, `conformance/cases/gateway/`, with both binaries.
 
 use crate::server::{Binary, binaries, directory};
-use brolly_conformance::gateway::{Scenario, play, scenarios};
+use brolly_conformance::gateway::{Scenario, Way, play, scenarios};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -11,26 +11,36 @@ const AT_ONCE: usize = 8;
 
 #[test]
 fn the_gateway_table_holds_for_brolly() {
-    run(&binaries()[0]);
+    run(&binaries()[0], Way::Plain);
 }
 
 #[test]
 fn the_gateway_table_holds_for_brolly_smol() {
-    run(&binaries()[1]);
+    run(&binaries()[1], Way::Plain);
+}
+
+#[test]
+fn the_gateway_table_holds_for_brolly_over_tls() {
+    run(&binaries()[0], Way::Tls);
+}
+
+#[test]
+fn the_gateway_table_holds_for_brolly_smol_over_tls() {
+    run(&binaries()[1], Way::Tls);
 }
 
 /// Plays all rows, or those whose names contain what `ROWS` says.
-fn run(binary: &Binary) {
-    let directory = directory(&format!("gateway-{}", binary.name));
+fn run(binary: &Binary, way: Way) {
+    let directory = directory(&format!("gateway-{}-{way:?}", binary.name));
     let wanted = std::env::var("ROWS").unwrap_or_default();
     let mut rows = scenarios(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/gateway"));
-    rows.retain(|row| row.name.contains(&wanted));
+    rows.retain(|row| row.name.contains(&wanted) && (way == Way::Plain || !row.is_plain));
     let next = AtomicUsize::new(0);
     let work = || {
         let mut failed = Vec::new();
         while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
             let number = next.load(Ordering::Relaxed);
-            let result = play(row, &binary.path, &directory.join(number.to_string()));
+            let result = play(row, way, &binary.path, &directory.join(number.to_string()));
             failed.extend(match (&row.pending, result) {
                 (None, Ok(())) | (Some(_), Err(_)) => None,
                 (None, Err(why)) => Some(told(row, &why)),
@@ -44,7 +54,7 @@ fn run(binary: &Binary) {
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
     let count = failed.len();
-    assert!(failed.is_empty(), "{}: {count} of {} rows\n{}", binary.name, rows.len(), failed.join("\n"));
+    assert!(failed.is_empty(), "{}, {way:?}: {count} of {} rows\n{}", binary.name, rows.len(), failed.join("\n"));
 }
 
 fn told(row: &Scenario, why: &str) -> String {
