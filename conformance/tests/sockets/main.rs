@@ -8,6 +8,7 @@
 mod admission;
 mod certificates;
 mod command_line;
+mod edge;
 mod files;
 mod gateway;
 mod lifecycle;
