@@ -15,7 +15,7 @@ mod refusals;
 use brolly_core::http1::{EncodeError, HeadWriter, Limits, Method, StatusCode, normalise, query_pairs};
 use brolly_core::outbox::Outbox;
 use driver::{Cuts, Event, Outcome, requests, requests_within, responses};
-use messages::{Message, damaged, final_response, method, pipeline, request, response, unsent};
+use messages::{Message, damaged, essence, final_response, method, pipeline, request, response, unsent, written};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -90,6 +90,20 @@ proptest! {
             prop_assert_eq!(read, message);
             rest = after;
         }
+    }
+
+    /// What is accepted and written again is read as the same, and written once more it is the same bytes.
+    #[test]
+    fn accepted_requests_survive_being_passed_on(input in damaged(request())) {
+        let mut accepted = requests(&input, &Cuts::None).messages();
+        accepted.retain(|message| written(message).is_some());
+        let passed_on: Vec<u8> = accepted.iter().filter_map(|message| written(message)).flatten().collect();
+        let read = requests(&passed_on, &Cuts::None);
+        prop_assert_eq!((&read.error, read.rest), (&None, 0));
+        let essences = |messages: &[Vec<Event>]| messages.iter().map(|message| essence(message)).collect::<Vec<_>>();
+        prop_assert_eq!(essences(&read.messages()), essences(&accepted));
+        let again: Vec<u8> = read.messages().iter().filter_map(|message| written(message)).flatten().collect();
+        prop_assert_eq!(again, passed_on);
     }
 
     /// No name or value that the writer accepts changes the number of lines, and a refused one leaves no trace.

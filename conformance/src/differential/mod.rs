@@ -23,6 +23,7 @@ mod reading;
 
 use crate::suites::Parsers;
 use brolly_conformance::sim::random::Random;
+use brolly_conformance::table;
 use brolly_core::http1::Method;
 use classes::Classes;
 use compare::{Difference, compare};
@@ -73,7 +74,8 @@ fn check(parsers: &Parsers, messages: u64, seed: u64) -> Result<bool, String> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| fs::read_to_string(home.join(path)).map_err(|error| format!("cannot read {path}: {error}"));
     let mut classes = Classes::parse(&read("cases/differences.toml")?)?;
-    let corpus = [corpus(home, "http1_request"), corpus(home, "http1_response")];
+    let mut corpus = [corpus(home, "http1_request"), corpus(home, "http1_response")];
+    corpus[0].extend(table::load()?.iter().flat_map(|group| &group.rows).map(table::Row::sent));
     let mut peers = start(parsers)?;
     let names: Vec<_> = peers.iter().map(|peer| peer.name).collect();
     println!("peers: {}", names.join(", "));
@@ -121,7 +123,7 @@ fn start(parsers: &Parsers) -> Result<Vec<Peer>, String> {
     Ok(peers)
 }
 
-/// The inputs of the fuzz targets, without the eight bytes that say how they are cut.
+/// The inputs of a fuzz target, without the eight bytes that say how they are cut.
 fn corpus(home: &Path, target: &str) -> Vec<Vec<u8>> {
     let Ok(entries) = fs::read_dir(home.join("fuzz/corpus").join(target)) else { return Vec::new() };
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
@@ -133,7 +135,7 @@ fn corpus(home: &Path, target: &str) -> Vec<Vec<u8>> {
 fn cases(seed: u64, corpus: &[Vec<Vec<u8>>; 2]) -> (Vec<Case>, Option<String>) {
     let mut random = Random::new(seed);
     let mut cases = Vec::new();
-    let is_old = random.chance(10);
+    let is_old = random.chance(20);
     let known = |random: &mut Random, from: &[Vec<u8>]| {
         let known = from.get(random.index(from.len())).cloned().unwrap_or_default();
         generate::damage(random, known)

@@ -98,6 +98,50 @@ impl Message {
     }
 }
 
+/// A request that was read, as the library writes it: in origin form, as HTTP/1.1. `None` for `CONNECT`.
+pub(crate) fn written(message: &[Event]) -> Option<Vec<u8>> {
+    let [Event::Request { method, path, query, fields, framing, .. }, rest @ ..] = message else { return None };
+    let query = query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut out = Outbox::new();
+    let mut head = HeadWriter::request(&mut out, method, &format!("{path}{query}")).ok()?;
+    if !fields.iter().any(|(name, _)| name == "host") {
+        head.field("host", b"a").unwrap();
+    }
+    for (name, value) in fields.iter().filter(|(name, _)| !FRAMING.contains(&name.as_str())) {
+        head.field(name, value).unwrap();
+    }
+    match framing {
+        Framing::Length(length) => _ = head.content_length(*length).unwrap(),
+        Framing::Chunked => _ = head.chunked().unwrap(),
+        Framing::Empty | Framing::UntilClose => {}
+    }
+    head.finish();
+    for event in rest {
+        match event {
+            Event::Content(data) if *framing == Framing::Chunked => chunk(&mut out, data),
+            Event::Content(data) => out.extend(data),
+            Event::End(trailers) if *framing == Framing::Chunked => {
+                let trailers = trailers.iter().flatten();
+                last_chunk(&mut out, trailers.map(|(name, value)| (&name[..], &value[..]))).unwrap();
+            }
+            _ => {}
+        }
+    }
+    Some(unsent(&out))
+}
+
+/// What is left of a request when it is passed on: neither who it is for in HTTP/1.0, nor where its framing stood.
+pub(crate) fn essence(message: &[Event]) -> Vec<Event> {
+    let mut message = message.to_vec();
+    if let Some(Event::Request { version, fields, .. }) = message.first_mut() {
+        *version = Version::Http11;
+        fields.retain(|(name, _)| name != "host" && !FRAMING.contains(&name.as_str()));
+    }
+    message
+}
+
+const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
+
 /// Everything in an outbox.
 pub(crate) fn unsent(out: &Outbox) -> Vec<u8> {
     let mut slices: [&[u8]; 64] = [&[]; 64];

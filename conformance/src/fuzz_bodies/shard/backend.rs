@@ -1,6 +1,6 @@
 //! A connection of a backend as the backend sees it: only requests that were accepted, each of them whole.
 
-use super::dictionary::{repeats, tag_of};
+use super::dictionary::{NO_TAG, repeats, tag_of};
 use brolly_core::http1::{Limits, Method, Part, RequestDecoder};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -65,7 +65,7 @@ impl Backend {
                         assert!(accepted.contains(tag), "{tag} was not accepted");
                     }
                     self.current = (tag.map(String::from), 0);
-                    self.unanswered.push_back((tag.unwrap_or_default().into(), head.method == Method::Head));
+                    self.unanswered.push_back((tag.unwrap_or(NO_TAG).into(), head.method == Method::Head));
                 }
                 Some(Part::Content(data)) => {
                     let (tag, seen) = &mut self.current;

@@ -1,6 +1,6 @@
 //! A client as the outside sees it: what it has asked, and whether what it gets are the answers.
 
-use super::dictionary::{repeats, tag_of};
+use super::dictionary::{NO_TAG, repeats, tag_of};
 use brolly_core::http1::{Framing, Limits, Method, Part, RequestDecoder, ResponseDecoder, ResponseHead};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -128,7 +128,8 @@ impl Client {
 
     fn begin(&mut self, head: &ResponseHead<'_>, framing: Framing) {
         let status = head.status.as_u16();
-        let tag = head.fields.get("x-tag").map(|tag| String::from_utf8_lossy(tag).into_owned());
+        let tag = head.fields.get("x-tag").filter(|tag| *tag != NO_TAG.as_bytes());
+        let tag = tag.map(|tag| String::from_utf8_lossy(tag).into_owned());
         self.is_stream |= head.fields.get("content-type") == Some(b"text/event-stream");
         match &self.current {
             Some(Some(asked)) => assert!(tag.is_none() || tag == asked.tag, "{tag:?} answers {:?}", asked.tag),

@@ -1,15 +1,18 @@
 //! What clients and backends say. A request to a backend has a tag in its target; its content, and the content of the
 //! answer to it, is that tag again and again. So nothing can be mixed up unnoticed.
 
+/// Stands for the tag of a request that has none: a probe, or something raw.
+pub(super) const NO_TAG: &str = "no-tag-no-tag-no";
+
 /// The tag of a number: what nobody writes by chance.
 pub(super) fn tag(number: u64) -> String {
     format!("{:016x}", number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-/// The tag in a target below `/api/`, if it is one of [`tag`]'s form.
+/// The tag in a target that goes to a backend, if there is one of [`tag`]'s form.
 pub(super) fn tag_of(target: &str) -> Option<&str> {
-    let tag = target.strip_prefix("/api/").filter(|tag| tag.len() == 16)?;
-    tag.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(tag)
+    let tag = ["/api/", "/buffered/", "/guarded/"].iter().find_map(|prefix| target.strip_prefix(prefix))?;
+    (tag.len() == NO_TAG.len() && tag.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(tag)
 }
 
 /// Whether `content`, which begins at `offset`, repeats `tag`.
@@ -18,7 +21,7 @@ pub(super) fn repeats(tag: &str, offset: usize, content: &[u8]) -> bool {
     content.iter().zip(expected).all(|(byte, expected)| *byte == expected)
 }
 
-const REQUESTS: [&str; 24] = [
+const REQUESTS: [&str; 30] = [
     "GET /api/{tag} HTTP/1.1\r\nhost: x\r\n\r\n",
     "GET /api/{tag} HTTP/1.1\r\nhost: x\r\n\r\n",
     "HEAD /api/{tag} HTTP/1.1\r\nhost: x\r\n\r\n",
@@ -44,6 +47,12 @@ const REQUESTS: [&str; 24] = [
      sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     "OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n",
     "CONNECT x:80 HTTP/1.1\r\nhost: x\r\n\r\n",
+    "PUT /buffered/{tag} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n10\r\n{tag}\r\n0\r\nx-t: 1\r\n\r\n",
+    "POST /buffered/{tag} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 32\r\n\r\n{tag}{tag}",
+    "OPTIONS /buffered/{tag} HTTP/1.1\r\nhost: x\r\norigin: http://a\r\naccess-control-request-method: PUT\r\n\r\n",
+    "POST /guarded/{tag} HTTP/1.1\r\nhost: x\r\ncontent-length: 16\r\n\r\n{tag}",
+    "GET /guarded/{tag} HTTP/1.1\r\nhost: x\r\n\r\n",
+    "GET /down/ HTTP/1.1\r\nhost: x\r\n\r\n",
     "GET /other/{tag} HTTP/1.1\r\nhost: x\r\n\r\n",
 ];
 
