@@ -176,6 +176,14 @@ fn json_line(access: &Access, out: &mut String) {
     out.push('\n');
 }
 
+#[derive(Serialize)]
+struct Change<'a> {
+    time: &'a str,
+    upstream: &'a str,
+    server: &'a str,
+    state: &'a str,
+}
+
 fn notice_line(notice: &Notice, format: Format, out: &mut String) {
     let state = match notice.state {
         State::Up => "up",
@@ -185,8 +193,8 @@ fn notice_line(notice: &Notice, format: Format, out: &mut String) {
     };
     let (time, server) = (date_and_time(notice.at.unix), notice.server.to_string());
     if format == Format::Json {
-        let record = serde_json::json!({ "time": time, "upstream": notice.upstream, "server": server, "state": state });
-        out.push_str(&record.to_string());
+        let record = Change { time: &time, upstream: &notice.upstream, server: &server, state };
+        out.push_str(&serde_json::to_string(&record).unwrap_or_default());
         out.push('\n');
     } else {
         out.push_str(&format!("{} {}: {server} is {state}\n", &time[11..19], notice.upstream));
@@ -271,6 +279,18 @@ mod tests {
         assert!(written(&one, Format::Plain).starts_with("00:07:42 --- GET"));
         assert!(written(&one, Format::Coloured).starts_with("00:07:42 \x1b[31m---\x1b[0m GET"));
         assert!(written(&access("GET /", 404), Format::Coloured).contains("\x1b[33m404\x1b[0m"));
+    }
+
+    #[test]
+    fn a_backend_that_changes_is_one_line() {
+        let at = Now { unix: UnixTime::from_millis(1_795_306_062_123), ..Now::default() };
+        let server = brolly_core::shard::Address::Tcp("10.0.0.1:80".parse().unwrap());
+        let notice = Notice { at, upstream: "app".into(), server, state: State::Down };
+        let mut out = String::new();
+        notice_line(&notice, Format::Plain, &mut out);
+        notice_line(&notice, Format::Json, &mut out);
+        let json = "{\"time\":\"2026-11-22T00:07:42.123Z\",\"upstream\":\"app\",\"server\":\"10.0.0.1:80\",\"state\":\"down\"}";
+        assert_eq!(out, format!("00:07:42 app: 10.0.0.1:80 is down\n{json}\n"));
     }
 
     #[test]

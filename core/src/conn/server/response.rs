@@ -47,6 +47,8 @@ impl ServerConn {
     /// A field that cannot be written; nothing was.
     pub fn respond_interim(
         &mut self,
+        now: Now,
+        timeouts: &Timeouts,
         status: StatusCode,
         fields: impl FnOnce(&mut HeadWriter<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
@@ -56,6 +58,7 @@ impl ServerConn {
         let mut head = HeadWriter::response(&mut self.out, status);
         fields(&mut head)?;
         head.finish();
+        self.write_by.queued(now.instant, timeouts.write, self.out.len());
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use super::Purpose;
 use super::retry::Failure;
 use crate::conn::{ClientEvent, Content};
 use crate::handler::forward;
-use crate::http1::{Fields, Framing, ResponseHead, StatusCode};
+use crate::http1::{Fields, Framing, HeadWriter, ResponseHead, StatusCode};
 use crate::time::Now;
 use alloc::string::ToString;
 
@@ -86,10 +86,12 @@ impl Shard {
         }
         if head.status.is_informational() {
             // RFC 9110 §15.2: passed on, except the 100 that we answer ourselves.
+            let Self { slots, timeouts, .. } = self;
             if head.status != StatusCode::CONTINUE
-                && let Some(server) = self.server(conn)
+                && let Some(Slot { role: Role::Server(server), .. }) = slots.get_mut(conn)
             {
-                let _ = server.conn.respond_interim(head.status, |out| forward::response(head, Framing::Chunked, out));
+                let fields = |out: &mut HeadWriter<'_>| forward::response(head, Framing::Chunked, out);
+                let _ = server.conn.respond_interim(now, timeouts, head.status, fields);
                 self.settle(now, conn);
             }
             return;

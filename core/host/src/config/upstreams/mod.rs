@@ -306,7 +306,7 @@ fn capacity(upstream: &Upstream) -> String {
 }
 
 fn troubles(upstream: &Upstream) -> String {
-    let retries = format!("{} retries where nothing has happened", upstream.retries);
+    let retries = format!("{} more attempts where nothing can have happened", upstream.retries);
     let eject = upstream.rules.eject.map(|eject| {
         format!("; after {} failures in a row a server rests for {}", eject.failures, format_duration(eject.period))
     });

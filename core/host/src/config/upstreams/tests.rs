@@ -68,7 +68,7 @@ fn an_upstream_with_everything() {
     for line in [
         "  app    http://127.0.0.1:8111, http://app.test:81; while none is up: unix:/run/app.sock\n",
         "         hash:cookie:sid; 256 connections per server, 32 of them kept; 0 requests wait 4s at most, then 503\n",
-        "         2 retries where nothing has happened; after 4 failures in a row a server rests for 10s; /up?x is asked for every 5s\n",
+        "         2 more attempts where nothing can have happened; after 4 failures in a row a server rests for 10s; /up?x is asked for every 5s\n",
         "  other  http://[::1]\n",
     ] {
         assert!(report.contains(line), "{line}{report}");
