@@ -134,7 +134,7 @@ fn compress(route: &Section<'_, '_>) -> Result<Option<Compress>, Failure> {
 
 fn cache(route: &Section<'_, '_>) -> Result<Vec<CacheRule>, Failure> {
     let mut rules = Vec::new();
-    for section in route.tables("cache")? {
+    for section in route.tables_like("cache", "cache = [{ match = \"*.html\", control = \"no-cache\" }]")? {
         section.only(&["match", "control"], "a `cache` rule")?;
         let pattern = section.need("match", "\"*.html\"", |value| match string(value)? {
             pattern if pattern.starts_with(['/', '*']) => Ok(pattern.into()),
@@ -324,7 +324,7 @@ mod tests {
             ),
             ("compress={types=['text/*'], codings=['br']}", "`codings` is not \"br\"; there is `zstd` and `gzip`"),
             ("compress={type=['text/*']}", "`type` is not a key of `compress`; did you mean `types`?"),
-            ("cache='no-store'", "`cache` must be written [[cache]]"),
+            ("cache='no-store'", "`cache` must be written cache = [{ match = \"*.html\", control = \"no-cache\" }]"),
             ("cache=[{match='*.html'}]", "`control` is missing; write control = \"public, max-age=3600\""),
             (
                 "cache=[{match='.html', control='no-store'}]",

@@ -119,6 +119,19 @@ const MISTAKES: &[(&str, &str)] = &[
         "[[routes]]\nhandler = 'echo'\naccess = {}",
         "3: `access` has neither `allow` nor `deny`; write allow = [\"10.0.0.0/8\"]",
     ),
+    (
+        "[[routes]]\nhandler = 'echo'\nlimits = { requests = 100 }",
+        "3: `requests` must be a rate such as \"100/s\" or \"100/m\", not 100",
+    ),
+    ("[[routes]]\nhandler = 'echo'\nlimits = { burst = 5 }", "3: `burst` needs `requests`; write requests = \"100/s\""),
+    (
+        "[[routes]]\nhandler = 'echo'\nbasic_auth = { file = '/no/users' }",
+        "3: `file` is wrong: /no/users: there is no such file or directory",
+    ),
+    (
+        "[[routes]]\nhandler = 'echo'\nauthorize = { upstream = 'auth' }",
+        "3: `upstream` names \"auth\", but there is no [upstreams.auth]; add it with url = \"http://localhost:8111\"",
+    ),
 ];
 
 const FILE: &str = concat!(

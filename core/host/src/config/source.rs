@@ -97,14 +97,15 @@ impl<'t, 's> Section<'t, 's> {
 
     /// The tables in the array of tables called `key`.
     pub(super) fn tables(&self, key: &str) -> Result<Vec<Self>, Failure> {
-        let Some(array) =
-            self.get(key, |value| value.as_array().ok_or_else(|| format!("must be written [[{key}]]")))?
-        else {
-            return Ok(Vec::new());
-        };
+        self.tables_like(key, &format!("[[{key}]]"))
+    }
+
+    /// The tables in the list called `key`; complaints say that it must be written as `example`.
+    pub(super) fn tables_like(&self, key: &str, example: &str) -> Result<Vec<Self>, Failure> {
+        let wrong = || format!("must be written {example}");
+        let Some(array) = self.get(key, |value| value.as_array().ok_or_else(wrong))? else { return Ok(Vec::new()) };
         let table = |value: &'t Spanned<DeValue<'s>>| {
-            let table =
-                self.read(key, value, |value| value.as_table().ok_or_else(|| format!("must be written [[{key}]]")))?;
+            let table = self.read(key, value, |value| value.as_table().ok_or_else(wrong))?;
             Ok(Self { source: self.source, table, span_start: value.span().start })
         };
         array.iter().map(table).collect()
