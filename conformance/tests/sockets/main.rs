@@ -9,6 +9,7 @@ mod admission;
 mod certificates;
 mod command_line;
 mod edge;
+mod example;
 mod files;
 mod gateway;
 mod lifecycle;

@@ -98,6 +98,11 @@ impl Binary {
         let port = free_port();
         let file = directory.join(format!("{}.toml", self.name));
         fs::write(&file, format!("listen = [\"127.0.0.1:{port}\"]\n{config}")).unwrap();
+        self.serve_file(port, &file)
+    }
+
+    /// Starts `serve` with a file that has a listener on `port`.
+    pub(crate) fn serve_file(&self, port: u16, file: &Path) -> Server {
         self.server(port, &["serve", "--config", file.to_str().unwrap()])
     }
 
