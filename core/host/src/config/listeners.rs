@@ -44,7 +44,19 @@ pub(super) fn listeners(
     let plain =
         |listener: &Listener| config::Listener { is_tls: listener.tls.is_some(), hsts: listener.tls.and_then(hsts) };
     config.listeners = all.iter().map(plain).collect();
+    config.https_port = https_port(&all);
     Ok(all)
+}
+
+/// The port of the first listener with TLS, unless one has the usual port. Those that the system chooses are not known yet.
+fn https_port(all: &[Listener]) -> Option<u16> {
+    let port = |listener: &Listener| match listener.place {
+        Place::Tcp(address) if listener.tls.is_some() => Some(address.port()).filter(|port| *port != 0),
+        Place::Tcp(_) | Place::Unix { .. } | Place::Systemd(_) => None,
+    };
+    let mut ports = all.iter().filter_map(port).peekable();
+    let first = ports.peek().copied();
+    first.filter(|_| ports.all(|port| port != 443))
 }
 
 /// `listen`.

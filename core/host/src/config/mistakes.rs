@@ -16,6 +16,17 @@ const MISTAKES: &[(&str, &str)] = &[
         "listen = ['127.0.0.1']",
         "1: `listen` is wrong: `127.0.0.1` is not an address to listen on; write `127.0.0.1:8080`",
     ),
+    ("[[listeners]]\ntls = 'main'", "1: `address` is missing; write address = \"127.0.0.1:8080\""),
+    (
+        "[[listeners]]\naddress = '127.0.0.1:443'\ntls = 'main'",
+        "3: `tls` names \"main\", but there is no [tls.main]; add it with certificates = [{ chain = \"cert.pem\", key = \
+         \"cert.key\" }]",
+    ),
+    (
+        "[[listeners]]\naddress = '127.0.0.1:80'\nproxy_protocol = true",
+        "1: `proxy_protocol` needs to know whose word counts; write trusted = [\"10.0.0.0/8\"] at the top of the file",
+    ),
+    ("[tls.main]", "1: `certificates` is missing; write certificates = [{ chain = \"cert.pem\", key = \"cert.key\" }]"),
     // Limits.
     (
         "[limits]\nidle_timeout = 75",
