@@ -23,7 +23,7 @@
 //! | `< STATUS` | waits for an answer before anything else is sent: a status, alternatives (`400\|501`), a class (`4xx`), with `none` for no answer at all |
 //! | `  has NAME`, `has NAME: VALUE`, `lacks NAME`, `content TEXT` | below an answer: its fields and its content |
 //! | `~ STATUS…` | other answers that the RFC allows; brolly does not give them |
-//! | `only brolly` | peers are not asked |
+//! | `only brolly`, `only plain`, `only tls` | peers are not asked, or nobody with TLS, or nobody without |
 //! | `why TEXT` | why brolly does not choose what others do |
 //!
 //! A refusal is also allowed to have another status of 4xx or 5xx, or none, if the connection ends; and every server may
@@ -78,14 +78,28 @@ pub struct Row {
     pub covers: Vec<String>,
     /// Why brolly is stricter than it must be.
     pub why: Option<String>,
-    /// Peers have nothing to compare.
-    pub only_brolly: bool,
+    /// Who is asked.
+    pub only: Only,
     /// What is said, in order.
     pub steps: Vec<Step>,
     /// What becomes of the connection.
     pub end: End,
     /// Reactions that the RFC allows as well.
     pub allowed: Vec<Allowed>,
+}
+
+/// For whom a row is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Only {
+    /// All.
+    #[default]
+    Everybody,
+    /// Peers have nothing to compare.
+    Brolly,
+    /// Connections without TLS.
+    Plain,
+    /// Connections with TLS, to brolly.
+    Tls,
 }
 
 /// A piece of a conversation.

@@ -1,6 +1,6 @@
 //! The lines of a group's file.
 
-use super::{Allowed, End, Expected, Row, Statuses, Step};
+use super::{Allowed, End, Expected, Only, Row, Statuses, Step};
 
 type Failure = (usize, String);
 
@@ -35,7 +35,14 @@ fn row_line(row: &mut Row, line: &str) -> Result<(), String> {
     match word {
         "covers" => row.covers.push(rest.into()),
         "why" => row.why = Some(rest.into()),
-        "only" if rest == "brolly" => row.only_brolly = true,
+        "only" => {
+            row.only = match rest {
+                "brolly" => Only::Brolly,
+                "plain" => Only::Plain,
+                "tls" => Only::Tls,
+                _ => return Err(format!("nobody is called `{rest}`")),
+            }
+        }
         ">" => send(row, &[&bytes(rest)?[..], b"\r\n"].concat()),
         ">>" => send(row, &bytes(rest)?),
         "..." => row.steps.push(Step::Pause),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// For a server that does not read.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
-/// Then it is listened to: it may want to be rid of its answers first.
+/// Then it is listened to in between.
 const WRITE_TRY: Duration = Duration::from_millis(50);
 /// More than the way to this machine and back takes.
 const MOMENT: Duration = Duration::from_millis(30);
@@ -62,6 +62,13 @@ impl SocketWire {
         Ok(stream)
     }
 
+    /// The server may want to be rid of its answers before it reads on.
+    fn read_early(&mut self) {
+        let mut early = std::mem::take(&mut self.early);
+        self.read(&mut early, Duration::from_millis(1));
+        self.early = early;
+    }
+
     fn read(&mut self, bytes: &mut Vec<u8>, patience: Duration) -> Received {
         let mut buffer = [0; 16 * 1024];
         if self.stream.set_patience(patience).is_err() {
@@ -85,19 +92,20 @@ impl SocketWire {
 impl Wire for SocketWire {
     fn send(&mut self, bytes: &[u8]) {
         let (mut rest, until) = (bytes, Instant::now() + WRITE_PATIENCE);
-        while !rest.is_empty() && Instant::now() < until {
-            match self.stream.write(rest) {
-                Ok(written) => rest = &rest[written..],
-                Err(error) if has_waited(&error) || error.kind() == ErrorKind::Interrupted => {
-                    let mut early = std::mem::take(&mut self.early);
-                    self.read(&mut early, Duration::from_millis(1));
-                    self.early = early;
-                }
+        while Instant::now() < until {
+            let written = match rest {
+                [] => self.stream.flush().map(|()| None),
+                rest => self.stream.write(rest).map(Some),
+            };
+            match written {
+                Ok(None) => return,
+                Ok(Some(length @ 1..)) => rest = &rest[length..],
+                Ok(Some(0)) => self.read_early(),
+                Err(error) if has_waited(&error) || error.kind() == ErrorKind::Interrupted => self.read_early(),
                 // Who is refused in the middle of sending still reads the refusal.
                 Err(_) => return,
             }
         }
-        let _ = self.stream.flush();
     }
 
     fn pause(&mut self) {

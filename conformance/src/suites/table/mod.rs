@@ -4,7 +4,7 @@ mod backend;
 mod servers;
 
 use super::binaries::{self, NAMES};
-use brolly_conformance::table::{self, Group, Outcome, SocketWire, Verdict};
+use brolly_conformance::table::{self, Group, Only, Outcome, Row, SocketWire, Verdict};
 use servers::Server;
 use std::fmt::Write;
 use std::fs;
@@ -92,7 +92,11 @@ impl Plan {
     fn ask<'t>(&self, groups: &'t [Group], server: &Server) -> Results<'t> {
         let is_ours = NAMES.contains(&&server.name[..]);
         let is_chosen = |id: &str| self.only.as_ref().is_none_or(|only| id.contains(&only[..]));
-        let wanted = |row: &table::Row| is_chosen(&row.id) && (is_ours || !row.only_brolly);
+        let wanted = |row: &Row| match row.only {
+            Only::Everybody | Only::Plain => is_chosen(&row.id),
+            Only::Brolly => is_chosen(&row.id) && is_ours,
+            Only::Tls => false,
+        };
         let outcomes = table::run(groups, wanted, WORKERS, &|| {
             Ok(Box::new(SocketWire::new(Box::new(SocketWire::tcp(server.port)?))))
         });
