@@ -22,16 +22,19 @@ class Setting:
         Brolly.logs = chosen.artefacts
         self.scratch = tempfile.TemporaryDirectory(prefix="brolly-crowd-")
         self.idle_connections = room(IDLE)
-        port, backend_port = free_port(), free_port()
-        self.backend, self.ordinary = Backend(backend_port), Ordinary(port)
-        self.server = Brolly("serve", "--config", configuration(self.scratch.name, port, self.backend.url), port=port)
+        port = free_port()
+        # What is long comes from another process: it must not hold up the answers that are timed.
+        self.backends, self.ordinary = [Backend(free_port()), Backend(free_port())], Ordinary(port)
+        urls = [backend.url for backend in self.backends]
+        self.server = Brolly("serve", "--config", configuration(self.scratch.name, port, *urls), port=port)
         self.steps = []
         self.run()
 
     def close(self):
         Brolly.kill_all()
         self.ordinary.process.kill()
-        self.backend.process.kill()
+        for backend in self.backends:
+            backend.process.kill()
         self.scratch.cleanup()
 
     def run(self):
@@ -58,7 +61,7 @@ class Setting:
         heads.close()
         bodies.close()
 
-        readers = [crowd.Reading(port, READERS, path) for path in ("/big.bin", "/api/big")]
+        readers = [crowd.Reading(port, READERS, path) for path in ("/big.bin", "/bulk/big")]
         self.waiters = crowd.Waiting(port, WAITERS, "/api/slow")
         self.readers = readers
         self.slow = self.measure(
@@ -120,7 +123,7 @@ def room(wanted):
     return min(wanted, max(hard - 5000, 100))
 
 
-def configuration(folder, port, backend):
+def configuration(folder, port, backend, bulk):
     folder = pathlib.Path(folder)
     root = folder / "public"
     root.mkdir()
@@ -137,6 +140,8 @@ def configuration(folder, port, backend):
         idle_timeout = "5m"
         [upstreams.backend]
         servers = ["{backend}"]
+        [upstreams.bulk]
+        servers = ["{bulk}"]
         [[routes]]
         handler = "files"
         root = "public"
@@ -144,6 +149,10 @@ def configuration(folder, port, backend):
         prefix = "/api/"
         handler = "proxy"
         upstream = "backend"
+        [[routes]]
+        prefix = "/bulk/"
+        handler = "proxy"
+        upstream = "bulk"
         [[routes]]
         prefix = "/-/publish"
         handler = "publish"
