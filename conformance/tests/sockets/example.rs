@@ -48,6 +48,7 @@ fn the_sample_configuration_is_right() {
         let (report, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success() && complaints.is_empty(), "{complaints}");
         for line in [
+            "[::]:8443 with TLS (main: 2 certificates, client certificates wanted)",
             "other origins: https://app.example.org, with credentials",
             "plain HTTP is sent to https",
             "maintenance: everything is a 503",

@@ -8,7 +8,6 @@
 mod admission;
 mod certificates;
 mod command_line;
-mod edge;
 mod example;
 mod files;
 mod gateway;

@@ -1,7 +1,7 @@
 //! Points 5 and 6: HTTP/1.1 on the wire, WebSocket frames, limits and deadlines.
 
+use crate::representations::write;
 use crate::server::{both, directory, neutral, post, with};
-use std::fs;
 use std::net::Shutdown;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -138,7 +138,7 @@ fn websockets_echo_fragments_answer_pings_and_close_in_kind() {
 #[test]
 fn deadlines_are_kept() {
     let directory = directory("deadlines");
-    fs::write(directory.join("index.html"), "<p>").unwrap();
+    write(&directory.join("index.html"), "<p>");
     let config = "[limits]\nhead_timeout = \"400ms\"\ncontent_timeout = \"400ms\"\nidle_timeout = \"400ms\"\n\
                   [[routes]]\nhandler = \"files\"\nroot = \".\"\n[[routes]]\nprefix = \"/-/publish\"\nhandler = \"publish\"\n";
     both(|binary| {
