@@ -157,6 +157,13 @@ fn the_id_of_a_believed_peer_is_kept() {
 }
 
 #[test]
+fn ipv4_over_a_dual_stack_socket_is_logged_as_ipv4() {
+    let mut scene = Scene::new(Policy::default(), OK, |_| {});
+    scene.ask("::ffff:192.0.2.1", "GET / HTTP/1.1\nHost: a\n\n");
+    assert_eq!(scene.logged.last().and_then(|access| access.peer), Some("192.0.2.1:1024".parse().unwrap()));
+}
+
+#[test]
 fn content_is_limited_before_and_while_it_comes() {
     let policy = Policy { content_bytes: Some(10), ..Policy::default() };
     let mut scene = Scene::new(policy, Handler::Publish, |_| ());

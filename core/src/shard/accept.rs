@@ -44,7 +44,7 @@ impl Shard {
             return None;
         }
         let conn = ServerConn::new(now, self.http, &self.timeouts);
-        let mut slot = Slot::new(Role::Server(Server::new(conn)), accepted.peer);
+        let mut slot = Slot::new(Role::Server(Server::new(conn)), accepted.peer.map(canonical));
         slot.listener = accepted.listener;
         slot.about = accepted.local.map(|local| Box::new(About { local: Some(local), tls: None }));
         let id = self.slots.insert(slot);
@@ -58,8 +58,13 @@ impl Shard {
         let Introduction { proxied, tls } = introduction;
         let mut local = slot.about.as_ref().and_then(|about| about.local);
         if let Some(Endpoints { source, destination }) = proxied {
-            (slot.peer, local) = (Some(source), Some(destination));
+            (slot.peer, local) = (Some(canonical(source)), Some(destination));
         }
         slot.about = (local.is_some() || tls.is_some()).then(|| Box::new(About { local, tls }));
     }
+}
+
+/// A dual-stack socket names IPv4 peers by mapped addresses (RFC 4291 §2.5.5.2).
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
