@@ -1,7 +1,7 @@
 //! The gateway's table: exchanges through a running binary, with a raw client before it and raw backends behind it.
 //!
 //! The rows are data, in `conformance/cases/gateway/`; [`Scenario`] explains how they are written. Neither side uses an
-//! HTTP library: both play their steps byte by byte, and a strict little parser ([`message`]) reads what comes back.
+//! HTTP library: both play their steps byte by byte, and a strict little parser (`message.rs`) reads what comes back.
 //!
 //! Besides its own steps, every row is held to what must never fail:
 //! - what the backends got is exactly the requests that the row names, each complete, well framed, and without a field that

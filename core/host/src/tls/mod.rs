@@ -35,7 +35,7 @@ use std::sync::Arc;
 /// HTTP/1.1 is all that is spoken (RFC 7301 §6).
 const ALPN: &[u8] = b"http/1.1";
 
-/// All TLS that a process is configured with. Plain data; the files are read by [`Tls::load`].
+/// All TLS that a process is configured with. Plain data; the files are read when it is loaded.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Settings {
     /// What listeners name by index.
