@@ -41,7 +41,7 @@ def _(setting):
         "chunk size": ("POST /-/publish/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n", (400,)),
         "chunk overflow": ("POST /-/publish/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n", (400, 413)),
         "chunk end": ("POST /-/publish/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n", (400,)),
-        "unknown expectation": ("GET / HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n\r\n", (417, 200)),
+        "another Host than the target's": ("GET http://example.org/ HTTP/1.1\r\nHost: other\r\n\r\n", (400,)),
     }
     wrong = []
     for name, (text, statuses) in table.items():
@@ -136,12 +136,19 @@ def _(setting):
 def _(setting):
     for text in (
         "GET /hello.txt HTTP/1.2\r\nHost: a\r\n\r\n",
-        "GET http://example.org/hello.txt HTTP/1.1\r\nHost: other\r\n\r\n",
+        "GET http://example.org/hello.txt HTTP/1.1\r\nHost: example.org\r\n\r\n",
         "GET HTTP://example.org:80/hello.txt HTTP/1.1\r\nHost: example.org\r\n\r\n",
         f"\r\n{GET}\r\n",
     ):
         with setting.dev.wire() as wire:
             equal(wire.send(text).answer().body, HELLO, text)
+
+
+@check("an expectation that nobody knows is refused, and the connection kept")
+def _(setting):
+    with setting.dev.wire() as wire:
+        equal(wire.send("GET /hello.txt HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n\r\n").answer().status, 417)
+        equal(wire.send(f"{GET}\r\n").answer().body, HELLO)
 
 
 @check("CONNECT and OPTIONS * are answered")
