@@ -109,9 +109,13 @@ impl<S: Stream> Layered<S> {
                     Some(rest) => Stage::Refusal(written + ready!(self.base.poll_write(cx, &[rest]))?),
                 },
                 (Stage::Farewell, _) => {
-                    self.base.consume(usize::MAX);
-                    ready!(self.base.poll_more(cx))?;
-                    Stage::Farewell
+                    for _ in 0..16 {
+                        self.base.consume(usize::MAX);
+                        ready!(self.base.poll_more(cx))?;
+                    }
+                    // A sender that is quicker than we are must not keep the others waiting.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 (Stage::Refused, _) => return Poll::Ready(Err(IoError::PermissionDenied)),
                 (Stage::Open | Stage::Handshake, session) => {

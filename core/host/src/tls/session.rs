@@ -8,7 +8,7 @@ use super::ahead::Ahead;
 use crate::io::gather;
 use brolly_core::driver::Stream;
 use brolly_core::shard::IoError;
-use rustls::{ClientConnection, Connection, ProtocolVersion, ServerConnection};
+use rustls::{ClientConnection, Connection, InvalidMessage, ProtocolVersion, ServerConnection};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem;
 use std::task::{Context, Poll, Waker, ready};
@@ -77,7 +77,7 @@ impl Session {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
         let mut buffer = [0; 4096];
-        loop {
+        for _ in 0..ROUNDS {
             let flushed = self.poll_flush(base, cx)?;
             if !self.tls.is_handshaking() {
                 // In 1.3 a server has nothing left to send but tickets, which a client need not read before it speaks.
@@ -90,6 +90,8 @@ impl Session {
                 bytes => self.take(base, cx, &buffer[..bytes])?,
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Reads plaintext. An end of the stream that the peer has not announced (`close_notify`, RFC 8446 §6.1) is a cut:
@@ -101,7 +103,7 @@ impl Session {
         buffer: &mut [u8],
     ) -> Poll<Result<usize, IoError>> {
         // The end of the handshake, tickets: what did not go at once, and no write takes along.
-        let _pending_goes_on = self.poll_flush(base, cx)?;
+        let _goes_on = self.poll_flush(base, cx);
         for _ in 0..ROUNDS {
             match self.tls.reader().read(buffer) {
                 Ok(bytes) => return Poll::Ready(Ok(bytes)),
@@ -111,7 +113,8 @@ impl Session {
             // There is no plaintext, so that the caller's buffer is free for ciphertext.
             let room = buffer.len().min(RECORD);
             match ready!(base.poll_read(cx, &mut buffer[..room]))? {
-                0 => _ = self.tls.read_tls(&mut io::empty()),
+                0 if self.tls.read_tls(&mut io::empty()).is_err() => return Poll::Ready(Err(IoError::ConnectionReset)),
+                0 => {}
                 bytes => self.take(base, cx, &buffer[..bytes])?,
             }
         }
@@ -159,18 +162,22 @@ impl Session {
     fn take<S: Stream>(&mut self, base: &mut Ahead<S>, cx: &mut Context<'_>, mut input: &[u8]) -> Result<(), Broken> {
         let mut result = Ok(());
         // Nothing is read behind a close_notify.
-        while let 1.. = self.tls.read_tls(&mut input).unwrap_or(0) {
-            result = self.tls.process_new_packets().map(drop).map_err(Broken::Tls);
-            if result.is_err() || input.is_empty() {
-                break;
+        while result.is_ok() && !input.is_empty() {
+            match self.tls.read_tls(&mut input) {
+                Ok(0) => break,
+                Ok(_) => result = self.tls.process_new_packets().map(drop).map_err(Broken::Tls),
+                // A handshake message that will never find room; otherwise plaintext has to be read first.
+                Err(error) if error.kind() == ErrorKind::InvalidData => {
+                    result = Err(Broken::Tls(InvalidMessage::HandshakePayloadTooLarge.into()));
+                }
+                Err(_) => break,
             }
         }
         base.unread(input);
-        // Answers to the peer: the handshake, tickets, key updates, and the alert that says what is wrong.
-        match self.poll_flush(base, cx) {
-            Poll::Ready(Err(error)) if result.is_ok() => Err(error.into()),
-            Poll::Ready(_) | Poll::Pending => result,
-        }
+        // Answers to the peer: the handshake, tickets, key updates, and the alert that says what is wrong. If they cannot be
+        // written, what the peer has said may still be worth reading; the next write will say so.
+        let _goes_on = self.poll_flush(base, cx);
+        result
     }
 
     fn poll_flush<S: Stream>(&mut self, base: &mut Ahead<S>, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {

@@ -136,6 +136,28 @@ fn shake(
     panic!("the handshake hangs");
 }
 
+/// A handshake message that can never be complete: it was offered to rustls again and again, without end.
+#[test]
+fn a_handshake_message_without_room_ends_the_connection() {
+    let directory = Directory::new("oversize");
+    let settings =
+        Settings { servers: vec![server(vec![directory.certificate(&["example.org"])])], ..Settings::default() };
+    let tls = Tls::load(&settings).unwrap();
+    let [ours, theirs] = ends(0, 100_000, 1_000_000);
+    let mut hello = vec![1, 0, 0xff, 0xff];
+    hello.resize(5 * 16_384, 0);
+    for record in hello.chunks(16_384) {
+        theirs.to.borrow_mut().bytes.extend([22, 3, 1, 0x40, 0].iter().chain(record));
+    }
+    let mut accepted = Transport::accepted(ours, false, tls.accept(0));
+    let mut cx = Context::from_waker(Waker::noop());
+    let result = (0..1000).find_map(|_| match accepted.poll_introduction(&mut cx) {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => None,
+    });
+    assert!(matches!(result, Some(Err(_))), "{result:?}");
+}
+
 #[test]
 fn everything_arrives_however_little_moves_at_a_time() {
     let directory = Directory::new("session");
