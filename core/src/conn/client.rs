@@ -330,6 +330,11 @@ impl ClientConn {
         self.until = Some(at);
     }
 
+    /// Some of the outbox may have been written.
+    pub fn offered(&mut self) {
+        self.is_untouched = false;
+    }
+
     /// Some of the outbox was written.
     pub fn wrote(&mut self, now: Now, timeouts: &Timeouts, patience: &Patience) {
         self.is_untouched = false;

@@ -19,7 +19,7 @@ pub use fleet::{Control, Parts, fleet};
 pub use runtime::{Done, Runtime, Stream, Task, Work};
 
 use crate::mailbox::{Receiver, SendError, Sender};
-use crate::shard::{Effect, Mail, Shard};
+use crate::shard::{ConnId, Effect, Mail, Shard};
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -39,6 +39,8 @@ const BUFFER: usize = 64 * 1024;
 const TURNS: usize = 16;
 /// Connections accepted, and mail read, in one turn.
 const BATCH: usize = 256;
+/// Effects performed, and connections visited because they changed, in one turn.
+const FLUSH: usize = 1024;
 /// The wake-up slot of the mailbox, and of room in others' mailboxes.
 const MAIL: usize = 0;
 const ROOM: usize = 1;
@@ -59,6 +61,8 @@ pub struct Driver<R: Runtime> {
     sockets: Sockets<R::Stream>,
     tasks: Vec<Option<(Task<R::Stream>, Waker)>>,
     idle_tasks: Vec<usize>,
+    /// Connections that are being opened, and by which task.
+    connecting: Vec<(ConnId, usize)>,
     task_slots: usize,
     buffer: Box<[u8]>,
     ready: Vec<usize>,
@@ -83,6 +87,7 @@ impl<R: Runtime> Driver<R> {
             peers,
             tasks: Vec::new(),
             idle_tasks: Vec::new(),
+            connecting: Vec::new(),
             task_slots,
             buffer: vec![0; BUFFER].into(),
             ready: Vec::new(),
@@ -115,7 +120,7 @@ impl<R: Runtime> Driver<R> {
         if self.shard.poll_timeout().is_some_and(|at| at <= now.instant) {
             self.shard.handle_timeout(now);
         }
-        self.flush();
+        is_busy |= self.flush();
         // Whoever waits at the door was not asked for while there was no room, so that nobody will wake us for him.
         is_busy |= was_full && self.shard.is_accepting();
         is_busy | self.has_backlog()
@@ -172,17 +177,32 @@ impl<R: Runtime> Driver<R> {
         true
     }
 
-    /// Effects and changed connections, until there are none.
-    fn flush(&mut self) {
-        loop {
+    /// Effects and changed connections; says whether there may be more: two busy ends of a proxied request change each
+    /// other for ever.
+    fn flush(&mut self) -> bool {
+        for _ in 0..FLUSH {
             if let Some(effect) = self.shard.poll_effect() {
                 self.perform(effect);
             } else if let Some(conn) = self.shard.poll_changed() {
+                if self.shard.interest(conn).close {
+                    self.give_up(conn);
+                }
                 let Self { sockets, shard, runtime, buffer, .. } = self;
                 sockets.visit(conn, shard, runtime, buffer);
             } else {
-                return;
+                return false;
             }
+        }
+        true
+    }
+
+    /// If the connection is still being opened, nobody waits for it any more: its socket goes with the task.
+    fn give_up(&mut self, conn: ConnId) {
+        let Some(at) = self.connecting.iter().position(|(of, _)| *of == conn) else { return };
+        let (_, index) = self.connecting.swap_remove(at);
+        if let Some(slot) = self.tasks.get_mut(index) {
+            *slot = None;
+            self.idle_tasks.push(index);
         }
     }
 
@@ -199,6 +219,7 @@ impl<R: Runtime> Driver<R> {
             Effect::Verify { op, file, user, password } => Work::Verify { op, file, user, password },
             Effect::Resolve { op, host, port } => Work::Resolve { op, host, port },
         };
+        let opening = if let Work::Connect { conn, .. } = &work { Some(*conn) } else { None };
         let task = self.runtime.perform(work);
         let index = self.idle_tasks.pop().unwrap_or_else(|| {
             self.tasks.push(None);
@@ -209,6 +230,7 @@ impl<R: Runtime> Driver<R> {
         if let Some(slot) = self.tasks.get_mut(index) {
             *slot = Some((task, waker));
         }
+        self.connecting.extend(opening.map(|conn| (conn, index)));
         self.poll_task(index);
     }
 
@@ -219,6 +241,7 @@ impl<R: Runtime> Driver<R> {
             *slot = None;
             self.idle_tasks.push(index);
         }
+        self.connecting.retain(|(_, of)| *of != index);
         let now = self.runtime.now();
         match done {
             Done::Completed(op, result) => self.shard.handle_completion(now, op, result),
@@ -275,7 +298,7 @@ impl<R: Runtime> Future for Driver<R> {
         for _ in 0..TURNS {
             let is_busy = this.turn(cx);
             // What others wait for has to reach them: most of all the news that this shard is drained.
-            if this.shard.is_drained() && this.waiting_mail() == 0 {
+            if this.shard.is_drained() && !is_busy && this.waiting_mail() == 0 {
                 this.inbox.close();
                 return Poll::Ready(());
             }

@@ -135,7 +135,11 @@ impl<S: Stream> Sockets<S> {
                         moved = true;
                     }
                     Poll::Ready(Err(error)) => result = Err(error),
-                    Poll::Pending => socket.is_writable = false,
+                    Poll::Pending => {
+                        socket.is_writable = false;
+                        // A stage in between may have sent some of it already.
+                        shard.handle_offered(conn);
+                    }
                 }
             } else if interest.shutdown && socket.is_writable {
                 match socket.stream.poll_shutdown(&mut cx) {
@@ -175,6 +179,8 @@ impl<S: Stream> Sockets<S> {
                 return shard.handle_visited(conn);
             }
         }
+        // It goes on with the next wake-ups, after the others: not at once, as one that has changed.
+        shard.handle_visited(conn);
         waker.wake_by_ref();
     }
 }

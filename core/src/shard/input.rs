@@ -75,6 +75,13 @@ impl Shard {
         self.work(now);
     }
 
+    /// What [`outgoing`](Self::outgoing) gave was offered to the socket, and not taken as a whole: some of it may have left.
+    pub fn handle_offered(&mut self, conn: ConnId) {
+        if let Some(Slot { role: Role::Client(client), .. }) = self.slots.get_mut(conn) {
+            client.conn.offered();
+        }
+    }
+
     /// The outgoing direction was ended, as asked.
     pub fn handle_shutdown_done(&mut self, now: Now, conn: ConnId) {
         let Some(slot) = self.slots.get_mut(conn) else { return };
