@@ -188,10 +188,14 @@ fn open_unix(path: &Path, mode: u32, instead: &str) -> Result<UnixListener, Fail
         Ok(found) if !found.file_type().is_socket() => {
             return Err(Failure::new(format!("{shown} is there already, and is not a socket; {instead}")));
         }
-        Ok(_) if UnixStream::connect(path).is_ok() => {
-            return Err(Failure::new(format!("somebody listens on {shown} already; {instead}")));
-        }
-        Ok(_) => _ = fs::remove_file(path),
+        Ok(_) => match UnixStream::connect(path) {
+            Ok(_) => return Err(Failure::new(format!("somebody listens on {shown} already; {instead}"))),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => _ = fs::remove_file(path),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(Failure::new(format!("{shown} is there already: {}; {instead}", reason(&error))));
+            }
+        },
         Err(_) => {}
     }
     let open = || {
