@@ -444,6 +444,31 @@ fn servers_are_probed() {
 }
 
 #[test]
+fn servers_behind_a_name_are_probed_too() {
+    let second = Duration::from_secs(1);
+    let check = HealthCheck { path: "/up".into(), interval: second, timeout: second, status: Vec::new() };
+    let mut edge = Edge::new(&[], |upstream, _| {
+        upstream.servers = vec![Server::tcp("app.test", 80)];
+        upstream.health = Some(check);
+    });
+    edge.wait(1);
+    edge.resolve(&[1]);
+    edge.wait(3);
+    assert!(edge.opened.iter().any(|(conn, _)| edge.said.get(conn).is_some_and(|said| said.starts_with("GET /up "))));
+}
+
+/// An answer that filled the queue with its last byte kept its end to itself, and took the next request with it.
+#[test]
+fn the_end_of_an_answer_does_not_wait_for_room() {
+    let mut edge = Edge::new(&[1], |_, _| {});
+    let client = edge.ask(&[GET, GET].concat());
+    let long = ["HTTP/1.1 200 OK\r\ncontent-length: 400000\r\n\r\n", &"x".repeat(400_000)].concat();
+    edge.say(edge.last().0, &long);
+    edge.say(edge.last().0, OK);
+    assert!(edge.heard(client).ends_with("\r\n\r\nok"));
+}
+
+#[test]
 fn a_name_has_addresses_that_change() {
     let mut edge = Edge::new(&[], |upstream, _| upstream.servers = vec![Server::tcp("app.test", 80)]);
     let clients = [edge.ask(GET), edge.ask(POST)];

@@ -181,6 +181,11 @@ impl ServerConn {
         self.write_by.queued(now.instant, timeouts.write, self.out.len());
     }
 
+    /// Whether more of the response at hand is to come.
+    pub fn is_responding(&self) -> bool {
+        !matches!(self.response, Response::Idle | Response::Done)
+    }
+
     /// Whether the request at hand is `HEAD`: the answer has the fields of a GET and no content (RFC 9110 §9.3.2).
     pub fn is_head(&self) -> bool {
         self.is_head

@@ -49,7 +49,8 @@ impl Shard {
                 if let Some(line) = &mut server.line {
                     line.bytes += data.len() as u64;
                 }
-                let is_full = server.conn.unsent().len() > HIGH_WATER;
+                // With its last byte the connection is ready for the next request: the end must not wait for room.
+                let is_full = server.conn.is_responding() && server.conn.unsent().len() > HIGH_WATER;
                 if is_full && let Some(Slot { role: Role::Client(client), .. }) = slots.get_mut(client_id) {
                     client.conn.pause();
                 }

@@ -6,7 +6,7 @@ use super::Purpose;
 use super::call::{EndpointId, Stage};
 use super::retry::Failure;
 use crate::config::{Server, Upstream};
-use crate::conn::ClientConn;
+use crate::conn::{ClientConn, earlier};
 use crate::proxy_protocol::{self, Endpoints};
 use crate::time::Now;
 use crate::upstream::{Placed, Wanted};
@@ -86,13 +86,16 @@ impl Shard {
                 }
                 Placed::Reused(_, client) => self.give(now, conn, client),
                 Placed::New { endpoint, address, instead_of } => {
-                    if self.slots.len() >= config.limits.connections {
+                    let is_full = self.slots.len() >= config.limits.connections;
+                    if is_full {
                         upstream.closed(endpoint, conn);
+                    }
+                    if let Some(idle) = instead_of {
+                        self.drop_client(now, idle);
+                    }
+                    if is_full {
                         self.fail_call(now, conn, Failure::NoRoom);
                     } else {
-                        if let Some(idle) = instead_of {
-                            self.drop_client(now, idle);
-                        }
                         let client = self.open(now, configured, (index, endpoint), address);
                         self.give(now, conn, client);
                     }
@@ -253,11 +256,15 @@ impl Shard {
         };
         let ttl = self.config.limits.resolve_ttl;
         let until = now.instant + if addresses.is_some() { ttl } else { ttl.min(Duration::from_secs(1)) };
+        let is_known = addresses.is_some();
         let Some(upstream) = self.upstreams.get_mut(index) else { return };
         for idle in upstream.resolved(server, addresses, until) {
             self.drop_client(now, idle);
         }
-        self.plan_upkeep(now);
+        // New addresses have no time for their first probe yet; a look-up that has failed is tried again.
+        if self.config.upstreams.get(index).is_some_and(|of| of.health.is_some()) {
+            self.upkeep = earlier(self.upkeep, Some(if is_known { now.instant } else { until }));
+        }
         self.pump(now, index);
     }
 }
