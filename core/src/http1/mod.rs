@@ -41,7 +41,7 @@ pub use framing::Framing;
 pub use head::{RequestHead, ResponseHead};
 pub use limits::Limits;
 pub use method::Method;
-pub use path::{PathError, decode_segment, has_dot_segment, normalise};
+pub use path::{PathError, decode_segment, has_dot_segment, normalise, readings};
 pub use query::{QueryError, query_pairs};
 pub use request::RequestDecoder;
 pub use response::ResponseDecoder;

@@ -92,6 +92,22 @@ pub fn decode_segment(segment: &str) -> Result<Cow<'_, str>, PathError> {
     }
 }
 
+/// The two readings of a path with encoded slashes or backslashes, decoded: as data, where such a segment stays as it is, and
+/// as separators. Dot segments are not resolved.
+pub fn readings(path: &str) -> Result<[String; 2], PathError> {
+    let (mut data, mut split) = (String::new(), String::new());
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        let decoded = decode_segment(segment)?;
+        data.push('/');
+        data.push_str(if decoded.contains(['/', '\\']) { segment } else { &decoded });
+        for part in decoded.split(['/', '\\']).filter(|part| !part.is_empty()) {
+            split.push('/');
+            split.push_str(part);
+        }
+    }
+    Ok([data, split])
+}
+
 /// Whether a segment of `path` is `.` or `..` in any spelling, or might be because an escape is malformed: a path that
 /// is routed by its prefix and passed on as it is could mean something else to the next hop.
 pub fn has_dot_segment(path: &str) -> bool {

@@ -9,7 +9,6 @@
 //!
 //! A request that waits is kept as the bytes of its head. Nothing of its content is taken, and no 100 is sent.
 
-use super::grant::Pace;
 use super::slot::{Exchange, Role, Slot};
 use super::{Completion, ConnId, Effect, IoError, OpId, Operation, Secret, Shard};
 use crate::config::{BasicAuth, Config, Policy};
@@ -114,7 +113,10 @@ impl Shard {
                 grant.content_bytes = Some(limit);
             }
         }
-        let Some(allowance) = &policy.limits else { return true };
+        let Some(allowance) = &policy.limits else {
+            self.set_pace(now, conn, None);
+            return true;
+        };
         let (key, known) = (ClientKey::new(number, client.address), self.config.limits.limited_clients);
         if let Err(wait) = self.throttle.enter(now.instant, key, allowance, known) {
             let wait = wait.unwrap_or_default();
@@ -123,9 +125,8 @@ impl Shard {
         }
         if let Some(grant) = self.grant(conn) {
             grant.client = Some(key);
-            grant.pace = allowance.bandwidth.map(|rate| Pace::new(key, rate));
-            self.refill(now, conn);
         }
+        self.set_pace(now, conn, allowance.bandwidth.map(|rate| (key, rate)));
         true
     }
 

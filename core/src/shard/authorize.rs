@@ -12,7 +12,7 @@ use super::{ConnId, Shard};
 use crate::config::Authorize;
 use crate::conn::encode_request;
 use crate::handler::forward;
-use crate::http1::{Framing, Method, RequestHead, ResponseHead, StatusCode};
+use crate::http1::{Framing, Method, RequestHead, ResponseHead, StatusCode, has_dot_segment};
 use crate::time::Now;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -30,6 +30,10 @@ impl Shard {
         (head, framing): (&RequestHead<'_>, Framing),
         authorize: &Authorize,
     ) {
+        // Who is asked must not read another path than the one that is served.
+        if has_dot_segment(head.target.path()) {
+            return self.refuse(now, conn, StatusCode::BAD_REQUEST, "the path of the request has dot segments");
+        }
         if let Some(grant) = self.grant(conn) {
             grant.vouched.get_or_insert_default().reserved = Arc::clone(&authorize.copy);
         }

@@ -75,6 +75,24 @@ impl Shard {
         Some(self.slots.get_mut(conn)?.grant.get_or_insert_default())
     }
 
+    /// How fast the answer to the request at hand may leave. What is left of an answer before it still leaves at its own pace.
+    pub(super) fn set_pace(&mut self, now: Now, conn: ConnId, wanted: Option<(ClientKey, Rate)>) {
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        if wanted.is_none() && slot.grant.is_none() {
+            return;
+        }
+        let is_written = slot.unsent().is_empty();
+        let grant = slot.grant.get_or_insert_default();
+        match (&grant.pace, wanted) {
+            (Some(pace), Some((client, rate))) if pace.client == client && pace.rate == rate => {}
+            (Some(_), None) if !is_written => {}
+            (_, wanted) => {
+                grant.pace = wanted.map(|(client, rate)| Pace::new(client, rate));
+                self.refill(now, conn);
+            }
+        }
+    }
+
     /// The protocol is being switched: what was granted holds until the connection ends.
     pub(super) fn keep_grant(&mut self, conn: ConnId) {
         if let Some(grant) = self.slots.get_mut(conn).and_then(|slot| slot.grant.as_mut()) {

@@ -85,9 +85,16 @@ impl Shard {
         let raw = head.target.path();
         path.clear();
         let unusable = http1::normalise(raw, path).err();
-        // What a backend makes of an encoded slash is its own affair; here it only must not pass for a separator.
-        let path = if unusable == Some(PathError::Separator) { raw } else { path };
         let host = head.host().map_or("", |authority| authority.host());
+        // Whether an encoded slash separates is the backend's affair: which checks a request passes must not depend on it.
+        if unusable == Some(PathError::Separator) {
+            let readings = if http1::has_dot_segment(raw) { None } else { http1::readings(raw).ok() };
+            let route = |path: &str| config.routes.find(host, path).map(core::ptr::from_ref);
+            let Some([data, _]) = readings.filter(|[data, split]| route(data) == route(split)) else {
+                return self.refuse(now, conn, StatusCode::BAD_REQUEST, "the path of the request cannot be used");
+            };
+            *path = data;
+        }
         let Some(route) = config.routes.find(host, path) else {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
@@ -95,6 +102,9 @@ impl Shard {
         let Some(handler) = config.handlers.get(route.to.handler) else {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
+        if route.to.policy.is_none() {
+            self.set_pace(now, conn, None);
+        }
         if let Some((number, policy)) = route.to.policy.and_then(|number| Some((number, config.policies.get(number)?)))
             && !(self.shape(now, conn, head, number, policy)
                 && self.admit(now, conn, (head, framing), (number, policy), passed))
