@@ -4,7 +4,7 @@
 use brolly_core::config::{Asset, Config, Files, Handler, Limits, Listener};
 use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route, Routes};
-use brolly_core::shard::{Accepted, ConnId, Effect, IoError, Shard};
+use brolly_core::shard::{Accepted, ConnId, Effect, IoError, Mail, Shard};
 use brolly_core::time::{Instant, Now, UnixTime};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,6 +52,31 @@ fn a_reader_that_does_not_read_is_dropped() {
     assert_eq!(shard.poll_changed(), Some(conn));
     shard.handle_closed(at(4), conn, None);
     assert_eq!(shard.usage().connections, 0);
+}
+
+/// A long-poll whose content could not be read was answered, and its subscription stayed for ever.
+#[test]
+fn a_refused_poll_leaves_its_topics() {
+    let mut shard = shard(Limits::default());
+    let conn = accept(&mut shard, at(0));
+    let request = "GET /poll?topic=a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    shard.handle_read(at(0), conn, &mut request.as_bytes().to_vec());
+    assert_eq!(shard.usage().subscriptions, 1);
+    shard.handle_read(at(0), conn, &mut b"zz\r\n".to_vec());
+    assert!(written(&mut shard, at(0), conn).starts_with("HTTP/1.1 400 "));
+    assert_eq!(shard.usage().subscriptions, 0);
+}
+
+/// Half a head and then the order to shut down: the answer said nothing of it, and the connection stayed.
+#[test]
+fn who_was_in_the_middle_of_a_head_learns_of_the_shutdown() {
+    let mut shard = shard(Limits::default());
+    let conn = accept(&mut shard, at(0));
+    shard.handle_read(at(0), conn, &mut b"GET /nothing HTTP/1.1\r\nho".to_vec());
+    shard.handle_mail(at(0), Mail::Shutdown(Duration::from_secs(10)));
+    shard.handle_read(at(0), conn, &mut b"st: x\r\n\r\n".to_vec());
+    assert!(written(&mut shard, at(0), conn).contains("connection: close\r\n"));
+    assert!(shard.interest(conn).close);
 }
 
 /// Everything that is to be written to a connection, as if it was.

@@ -163,13 +163,13 @@ impl Shard {
             match exchange {
                 Exchange::Asking(asking) => self.abandon_call(now, conn, &asking.call),
                 Exchange::Proxying(call) => self.abandon_call(now, conn, &call),
+                Exchange::Sending(sending) => self.close_file(sending.file),
+                Exchange::Poll(poll) => self.leave_poll(*poll),
+                Exchange::Stream(stream) => self.leave(&stream.members),
                 Exchange::Idle
                 | Exchange::Opening(_)
-                | Exchange::Sending(_)
-                | Exchange::Poll(_)
                 | Exchange::Publishing(_)
                 | Exchange::Published(_)
-                | Exchange::Stream(_)
                 | Exchange::Verifying(_) => {}
             }
         }

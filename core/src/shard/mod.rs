@@ -210,7 +210,9 @@ impl Shard {
         if matches!(slot.role, slot::Role::Server(_) | slot::Role::WebSocket(_)) {
             interest.read &= slot.unsent().len() < HIGH_WATER;
         }
-        interest.read &= slot.leftover.len() < self.config.limits.pipelined_bytes;
+        // A head or trailer section that is not complete has to fit, whatever follows it.
+        let unfinished = self.http.head_bytes.max(self.http.trailer_bytes);
+        interest.read &= slot.leftover.len() < self.config.limits.pipelined_bytes.max(unfinished);
         interest.write &= slot.paused_until().is_none();
         interest
     }

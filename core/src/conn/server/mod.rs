@@ -157,7 +157,8 @@ impl ServerConn {
                 self.version = head.version;
                 self.is_head = head.method == Method::Head;
                 self.is_small = matches!(framing, Framing::Length(..=DRAINED_BYTES));
-                self.persist = head.keep_alive();
+                // `finish` may have said otherwise while the head was arriving.
+                self.persist &= head.keep_alive();
                 self.response = Response::Awaited;
                 self.received = 0;
                 self.content_since = now.instant;

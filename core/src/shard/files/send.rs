@@ -118,7 +118,7 @@ impl Shard {
             }
         }
         if sending.pieces.is_empty() {
-            let file = sending.file;
+            let file = sending.file.take();
             self.close_file(file);
             return self.finish(now, conn);
         }
