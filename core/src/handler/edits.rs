@@ -105,7 +105,7 @@ impl Edits {
     /// Edits a head, except for the lines that depend on the request.
     pub fn apply(&self, head: &mut HeadWriter<'_>) {
         if !self.removed.is_empty() {
-            head.retain(|name| !self.removed.iter().any(|removed| removed.eq_ignore_ascii_case(name)));
+            head.retain(|name| !self.removed.iter().any(|removed| super::origin::is_same(name, removed)));
         }
         head.checked(&self.fixed);
     }

@@ -164,7 +164,7 @@ fn asked_host<'h>(head: &RequestHead<'h>) -> Option<Authority<'h>> {
 }
 
 /// Whether a field name is `lower` to somebody who takes `_` for `-`.
-fn is_same(name: &str, lower: &str) -> bool {
+pub(super) fn is_same(name: &str, lower: &str) -> bool {
     let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     name.len() == lower.len() && name.bytes().zip(lower.bytes()).all(|(a, b)| plain(a) == plain(b))
 }
