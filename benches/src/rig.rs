@@ -166,7 +166,7 @@ impl Rig {
         match effect {
             Effect::OpenFile { op, file } => {
                 let (len, first) = (self.file.len() as u64, self.file.clone());
-                let stamp = Stamp { len, modified: UnixTime::from_millis(1_600_000_000_000) };
+                let stamp = Stamp { len, modified: UnixTime::from_millis(1_600_000_000_000), identity: [0; 3] };
                 let mut available = Codings::default();
                 if file.path.ends_with(".css") {
                     available.insert(Coding::Gzip);

@@ -59,7 +59,7 @@ impl Host {
                 let first = Bytes::copy_from_slice(&self.content[..self.first]);
                 let file = (self.first < self.content.len()).then_some(FILE);
                 self.is_open = file.is_some();
-                let opened = Opened::new(file, Stamp { len, modified }, first);
+                let opened = Opened::new(file, Stamp { len, modified, identity: [0; 3] }, first);
                 self.shard.handle_completion(NOW, op, Ok(Completion::Opened(opened)));
             }
             Effect::ReadFile { op, file, offset, len } => {

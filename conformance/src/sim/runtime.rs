@@ -151,7 +151,7 @@ fn open(net: &Net, request: &FileRequest) -> Result<Completion, IoError> {
     }
     let content = site::file(&request.path).ok_or(IoError::NotFound)?;
     let modified = UnixTime::from_millis(1_600_000_000_000);
-    let stamp = Stamp { len: content.len() as u64, modified };
+    let stamp = Stamp { len: content.len() as u64, modified, identity: [0; 3] };
     if request.known == Some((Coding::Identity, stamp)) {
         return Ok(Completion::Unchanged { available: Codings::default() });
     }

@@ -303,7 +303,7 @@ impl Host {
                 let file = (size % 2 == 1).then_some(FileId(self.next));
                 self.files.extend(file);
                 let len = if file.is_some() { 70_000 } else { 1000 };
-                let stamp = Stamp { len, modified: UnixTime::from_millis(5) };
+                let stamp = Stamp { len, modified: UnixTime::from_millis(5), identity: [0; 3] };
                 let first = Bytes::from(vec![b'x'; 1000]);
                 Completion::Opened(Opened { available, is_made: size % 8 > 3, ..Opened::new(file, stamp, first) })
             }

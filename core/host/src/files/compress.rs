@@ -59,6 +59,8 @@ pub(super) fn compress(coding: Coding, source: impl Read, len: u64) -> io::Resul
         }
         Coding::Identity | Coding::Brotli => return Ok(None),
     };
+    // It is kept for long, and counted by its length.
+    out.shrink_to_fit();
     Ok((read == len).then_some(out))
 }
 

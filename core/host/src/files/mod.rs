@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::ErrorKind;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -160,7 +160,10 @@ fn find(root: &Root, files: &config::Files, path: &str) -> Result<Option<Found>,
     if !metadata.is_file() {
         return Err(IoError::NotFound);
     }
-    let stamp = Stamp { len: metadata.len(), modified: modified(&metadata) };
+    let changed =
+        metadata.ctime().cast_unsigned().wrapping_mul(1_000_000_000).wrapping_add_signed(metadata.ctime_nsec());
+    let identity = [metadata.dev(), metadata.ino(), changed];
+    let stamp = Stamp { len: metadata.len(), modified: modified(&metadata), identity };
     Ok(Some(Found { file, stamp }))
 }
 

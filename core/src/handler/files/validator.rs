@@ -12,6 +12,8 @@ pub struct Stamp {
     pub len: u64,
     /// Last modification.
     pub modified: UnixTime,
+    /// Device, inode and time of change: not in the tag, but where they differ it is another file, whatever its date says.
+    pub identity: [u64; 3],
 }
 
 /// The entity tag and the date of one representation.
@@ -65,7 +67,7 @@ mod tests {
 
     #[test]
     fn every_representation_has_its_own_tag() {
-        let stamp = Stamp { len: 255, modified: UnixTime::from_millis(4096) };
+        let stamp = Stamp { len: 255, modified: UnixTime::from_millis(4096), identity: [0; 3] };
         assert_eq!(&*stamp.etag(Coding::Identity, true), "\"1000-ff\"");
         assert_eq!(&*stamp.etag(Coding::Brotli, true), "\"1000-ff-br\"");
         assert_eq!(&*stamp.etag(Coding::Zstd, false), "W/\"1000-ff-zstd\"");
@@ -73,7 +75,7 @@ mod tests {
 
     #[test]
     fn what_was_modified_just_now_may_change_unnoticed() {
-        let stamp = Stamp { len: 0, modified: UnixTime::from_millis(5000) };
+        let stamp = Stamp { len: 0, modified: UnixTime::from_millis(5000), identity: [0; 3] };
         assert!(stamp.is_recent(UnixTime::from_millis(5999)) && stamp.is_recent(UnixTime::from_millis(0)));
         assert!(!stamp.is_recent(UnixTime::from_millis(6000)));
         assert_eq!(stamp.last_modified(UnixTime::from_millis(2500)), 2);
