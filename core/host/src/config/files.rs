@@ -137,6 +137,9 @@ fn cache(route: &Section<'_, '_>) -> Result<Vec<CacheRule>, Failure> {
     for section in route.tables_like("cache", "cache = [{ match = \"*.html\", control = \"no-cache\" }]")? {
         section.only(&["match", "control"], "a `cache` rule")?;
         let pattern = section.need("match", "\"*.html\"", |value| match string(value)? {
+            pattern if pattern.ends_with('/') => {
+                Err(format!("must name files; write \"{pattern}index.html\" or \"{pattern}*\""))
+            }
             pattern if pattern.starts_with(['/', '*']) => Ok(pattern.into()),
             pattern => Err(format!("must begin with a slash or a star; write \"/{pattern}\" or \"*{pattern}\"")),
         })?;

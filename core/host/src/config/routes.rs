@@ -127,6 +127,9 @@ fn redirect(section: &Section<'_, '_>) -> Result<Handler, Failure> {
         location if location.is_empty() || location.contains(|c: char| c.is_control() || c == ' ' || !c.is_ascii()) => {
             Err("must be a path or URL in ASCII, without spaces".to_owned())
         }
+        location if !location.starts_with('/') && !location.contains("://") => {
+            Err(format!("must begin with a slash or a scheme; write \"https://{location}\" or \"/{location}\""))
+        }
         location => Ok(location),
     })?;
     let range = "must be 301, 302, 303, 307 or 308";
