@@ -1,4 +1,4 @@
-//! Point 1: help, mistakes, `check`, `publish`, `tail`, and what cannot be done.
+//! Help, mistakes, `check`, `publish`, `tail`, and what cannot be done.
 
 use crate::server::{Binary, both, directory, free_port};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Points 2 and 9: static files, and the page of the chat room.
+//! Static files, and the page of the chat room.
 
 use crate::representations::write;
 use crate::server::{both, directory, neutral, with};

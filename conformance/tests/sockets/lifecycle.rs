@@ -1,4 +1,4 @@
-//! Point 8: signals.
+//! Signals.
 
 use crate::messages::UPGRADE;
 use crate::server::{both, directory, with};

@@ -1,4 +1,4 @@
-//! Points 5 and 6: HTTP/1.1 on the wire, WebSocket frames, limits and deadlines.
+//! HTTP/1.1 on the wire, WebSocket frames, limits and deadlines.
 
 use crate::representations::write;
 use crate::server::{both, directory, neutral, post, with};

@@ -1,4 +1,4 @@
-//! Point 3: the reverse proxy, with a backend on a plain listener.
+//! The reverse proxy, with a backend on a plain listener.
 
 use crate::server::{both, directory, free_port, neutral, with};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,4 +1,4 @@
-//! Points 4 and 7: publishing, the three ways to listen, resuming, and one order across shards.
+//! Publishing, the three ways to listen, resuming, and one order across shards.
 
 use crate::messages::{UPGRADE, frame};
 use crate::server::{Server, Wire, both, neutral, post, with};
