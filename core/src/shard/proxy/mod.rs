@@ -64,9 +64,6 @@ impl Shard {
         if http1::has_dot_segment(head.target.path()) {
             return self.refuse(now, conn, StatusCode::BAD_REQUEST, "the path of the request has dot segments");
         }
-        if head.method == Method::Connect {
-            return self.refuse(now, conn, StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served");
-        }
         let config = Arc::clone(&self.config);
         let (Some(upstream), Some(origin)) = (config.upstreams.get(proxy.upstream), self.origin(conn, head)) else {
             return;
