@@ -10,7 +10,7 @@
 //! | everything of one thread | [`shard`] | what happened to sockets, files, names | what to do with them |
 //!
 //! [`pubsub`] keeps topics, positions and history; [`route`], [`handler`] and [`config`] say what requests are for;
-//! [`upstream`] knows backends, [`throttle`] what clients had. [`driver`] is the one event loop over two small traits;
+//! [`upstream`] knows backends, [`throttle`] what clients had. [`driver`] is the one event loop over small traits;
 //! [`mailbox`] carries mail between the shards of a process. Below all of them: [`time`], [`rng`], [`arena`],
 //! [`outbox`], [`text`], [`tls`].
 //!

@@ -2,7 +2,7 @@
 
 use crate::listener::SmolListener;
 use crate::stream::SmolStream;
-use brolly_core::driver::{Done, Runtime, Task, Work};
+use brolly_core::driver::{Done, Runtime, Task, Timing, Work};
 use brolly_core::shard::{Accepted, Access, FileId, Notice};
 use brolly_core::time::{Instant, Now};
 use brolly_host::listen::Accepting;
@@ -42,12 +42,18 @@ impl Smol {
     }
 }
 
-impl Runtime for Smol {
-    type Stream = Transport<SmolStream>;
-
+impl Timing for Smol {
     fn now(&self) -> Now {
         self.equipment.clock.now()
     }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        at.map_or(Poll::Pending, |at| self.deadline.poll(cx, at))
+    }
+}
+
+impl Runtime for Smol {
+    type Stream = Transport<SmolStream>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, Self::Stream)> {
         let Self { accepting, rest, equipment, .. } = self;
@@ -66,10 +72,6 @@ impl Runtime for Smol {
 
     fn stop_accepting(&mut self) {
         self.accepting.stop();
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
-        at.map_or(Poll::Pending, |at| self.deadline.poll(cx, at))
     }
 
     fn perform(&mut self, work: Work) -> Task<Self::Stream> {

@@ -1,7 +1,7 @@
 //! Clocks, listeners, timers and blocking work by tokio.
 
 use crate::stream::{TokioListener, TokioStream};
-use brolly_core::driver::{Done, Runtime, Task, Work};
+use brolly_core::driver::{Done, Runtime, Task, Timing, Work};
 use brolly_core::shard::{Accepted, Access, FileId, IoError, Notice};
 use brolly_core::time::{Instant, Now};
 use brolly_host::listen::Accepting;
@@ -45,12 +45,18 @@ impl Tokio {
     }
 }
 
-impl Runtime for Tokio {
-    type Stream = Transport<TokioStream>;
-
+impl Timing for Tokio {
     fn now(&self) -> Now {
         self.equipment.clock.now()
     }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        at.map_or(Poll::Pending, |at| self.deadline.poll(cx, at))
+    }
+}
+
+impl Runtime for Tokio {
+    type Stream = Transport<TokioStream>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, Self::Stream)> {
         let Self { accepting, rest, equipment, .. } = self;
@@ -69,10 +75,6 @@ impl Runtime for Tokio {
 
     fn stop_accepting(&mut self) {
         self.accepting.stop();
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
-        at.map_or(Poll::Pending, |at| self.deadline.poll(cx, at))
     }
 
     fn perform(&mut self, work: Work) -> Task<Self::Stream> {

@@ -4,7 +4,7 @@ use super::knobs::{MILLISECOND, SECOND};
 use super::net::{Alarm, Canary, Net, Shared};
 use super::site;
 use brolly_core::config::Coding;
-use brolly_core::driver::{Done, Runtime, Stream, Task, Work};
+use brolly_core::driver::{Done, Runtime, Stream, Task, Timing, Work};
 use brolly_core::handler::files::{Codings, Stamp};
 use brolly_core::shard::{Accepted, Access, Address, Completion, FileId, FileRequest, IoError, Opened};
 use brolly_core::time::{Instant, Now, UnixTime};
@@ -39,12 +39,23 @@ impl SimRuntime {
     }
 }
 
-impl Runtime for SimRuntime {
-    type Stream = SimStream;
-
+impl Timing for SimRuntime {
     fn now(&self) -> Now {
         self.net.clocks()
     }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        let timer = &mut self.net.timers.borrow_mut()[self.shard];
+        *timer = at.map(|at| (at.as_nanos(), cx.waker().clone()));
+        match at {
+            Some(at) if at.as_nanos() <= self.net.now.get() => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl Runtime for SimRuntime {
+    type Stream = SimStream;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, SimStream)> {
         let mut listeners = self.net.listeners.borrow_mut();
@@ -68,15 +79,6 @@ impl Runtime for SimRuntime {
         };
         for (_, link) in backlog {
             drop(SimStream { net: Rc::clone(&self.net), link });
-        }
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
-        let timer = &mut self.net.timers.borrow_mut()[self.shard];
-        *timer = at.map(|at| (at.as_nanos(), cx.waker().clone()));
-        match at {
-            Some(at) if at.as_nanos() <= self.net.now.get() => Poll::Ready(()),
-            _ => Poll::Pending,
         }
     }
 

@@ -6,11 +6,13 @@
 //! Deadlines are asked for with `deadline()` and answered with `handle_timeout(now)`; calling it early is harmless.
 
 mod client;
+mod opening;
 mod server;
 mod tunnel;
 mod websocket;
 
 pub use client::{ClientConn, ClientEvent, Message, Patience, Whole, encode_end, encode_request};
+pub use opening::{Opened, OpeningConn, OpeningError, Refusal};
 pub use server::{Content, ServerConn, ServerEvent};
 pub use tunnel::TunnelConn;
 pub use websocket::{WebSocketConn, WebSocketEvent};

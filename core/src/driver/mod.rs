@@ -1,4 +1,5 @@
-//! The one event loop, over two small traits: [`Runtime`] and [`Stream`].
+//! The one event loop, over small traits: [`Runtime`] (with [`Timing`]) and [`Stream`]. A client over the latter two:
+//! [`WebSocketClient`].
 //!
 //! It knows connections by their ids and what they want ([`Interest`](crate::conn::Interest)), no protocol and no socket.
 //! Each turn: mail, sockets that are ready, new connections, timers, effects, and connections that changed. What a
@@ -10,13 +11,15 @@
 //!  Runtime: clock, timer, accept ─└────────┘                      └───────┘
 //! ```
 
+mod client;
 mod fleet;
 mod runtime;
 mod sockets;
 pub mod wakeups;
 
+pub use client::{Ending, Message, OpenError, WebSocketClient};
 pub use fleet::{Control, Parts, fleet};
-pub use runtime::{Done, Runtime, Stream, Task, Work};
+pub use runtime::{Done, Runtime, Stream, Task, Timing, Work};
 
 use crate::mailbox::{Receiver, SendError, Sender};
 use crate::shard::{ConnId, Effect, Mail, Shard};

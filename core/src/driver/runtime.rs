@@ -1,4 +1,4 @@
-//! What the event loop needs of an async runtime: two small traits.
+//! What the event loop needs of an async runtime: small traits.
 
 use crate::config::Files;
 use crate::shard::{
@@ -11,22 +11,25 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-/// Clocks, listeners, timers and blocking work. One per shard, used from one thread.
-pub trait Runtime {
-    /// A connected socket.
-    type Stream: Stream;
-
+/// The clocks and a timer.
+pub trait Timing {
     /// What the clocks say.
     fn now(&self) -> Now;
+
+    /// Ready once `at` has passed; with `None`, never. Only the latest call counts.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()>;
+}
+
+/// Clocks, listeners, timers and blocking work. One per shard, used from one thread.
+pub trait Runtime: Timing {
+    /// A connected socket.
+    type Stream: Stream;
 
     /// The next connection of any listener. After [`stop_accepting`](Self::stop_accepting): pending for ever.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, Self::Stream)>;
 
     /// Closes the listeners.
     fn stop_accepting(&mut self);
-
-    /// Ready once `at` has passed; with `None`, never. Only the latest call counts.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()>;
 
     /// Starts work that takes time; the driver polls the future until it is done, and drops it to give up.
     fn perform(&mut self, work: Work) -> Task<Self::Stream>;

@@ -38,6 +38,7 @@ pub use encode::{EncodeError, FieldLines, HeadWriter, chunk, chunk_shared, last_
 pub use error::ParseError;
 pub use fields::Fields;
 pub use framing::Framing;
+pub(crate) use grammar::is_token;
 pub use head::{RequestHead, ResponseHead};
 pub use limits::Limits;
 pub use method::Method;

@@ -234,6 +234,24 @@ pub enum IoError {
     Other,
 }
 
+impl fmt::Display for IoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certificate => "its certificate cannot be trusted",
+            Self::ConnectionRefused => "nobody listens there",
+            Self::ConnectionReset => "the connection was cut",
+            Self::NotFound => "there is no such name",
+            Self::PermissionDenied => "permission denied",
+            Self::TimedOut => "it took too long",
+            Self::Tls => "TLS could not be agreed on",
+            Self::TooManyFiles => "too many files are open",
+            Self::Other => "the connection broke",
+        })
+    }
+}
+
+impl core::error::Error for IoError {}
+
 /// A server of an upstream has another state now, for the log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Notice {

@@ -1,8 +1,89 @@
 //! The client's side (RFC 6455 §4.1).
 
 use super::{Field, Once, accept_key, elements, has_token, key};
+use crate::http1::{self, EncodeError, FieldLines, HeadWriter};
+use crate::outbox::Outbox;
 use core::error::Error;
 use core::fmt;
+
+const UPGRADE: FieldLines =
+    FieldLines::new("upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\n");
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Request<'r> {
+    /// The authority of the URL: host, and port unless it is the scheme's own.
+    pub host: &'r str,
+    /// Path and query of the URL, as they are written there; begins with a slash.
+    pub target: &'r str,
+    /// The subprotocols that the client speaks, the preferred one first.
+    pub subprotocols: &'r [&'r str],
+    /// Further fields: `Origin`, `Authorization`, `Cookie`... Not those of the handshake itself.
+    pub fields: &'r [(&'r str, &'r [u8])],
+}
+
+impl Request<'_> {
+    /// Appends the head of the request to `out`. `nonce` is 16 random bytes, new ones for each connection.
+    ///
+    /// # Errors
+    /// It cannot be written like this; nothing was.
+    pub fn encode(&self, nonce: [u8; 16], out: &mut Outbox) -> Result<(), InvalidRequest> {
+        // §3: a fragment has no meaning, and its `#` must not be sent.
+        if !self.target.starts_with('/') || self.target.contains('#') {
+            return Err(EncodeError::InvalidTarget.into());
+        }
+        let mut head = HeadWriter::request(out, "GET", self.target)?;
+        head.field("host", self.host.as_bytes())?.lines(UPGRADE).field("sec-websocket-key", &key(nonce))?;
+        for (position, subprotocol) in self.subprotocols.iter().enumerate() {
+            // §4.1: each a token, and none twice.
+            let is_known = self.subprotocols.iter().take(position).any(|before| before == subprotocol);
+            if is_known || !http1::is_token(subprotocol.as_bytes()) {
+                return Err(InvalidRequest::Subprotocol);
+            }
+        }
+        if !self.subprotocols.is_empty() {
+            head.field("sec-websocket-protocol", self.subprotocols.join(", ").as_bytes())?;
+        }
+        for (name, value) in self.fields {
+            if name.eq_ignore_ascii_case("host") || Field::new(name.as_bytes()).is_some() {
+                return Err(InvalidRequest::ReservedField);
+            }
+            head.field(name, value)?;
+        }
+        head.finish();
+        Ok(())
+    }
+}
+
+/// Why a [`Request`] cannot be sent.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum InvalidRequest {
+    /// The target, the host or a field cannot be written.
+    Encode(EncodeError),
+    /// A further field is one of those that the handshake writes itself, or frames content.
+    ReservedField,
+    /// A subprotocol that is no token, or is there twice.
+    Subprotocol,
+}
+
+impl From<EncodeError> for InvalidRequest {
+    fn from(error: EncodeError) -> Self {
+        Self::Encode(error)
+    }
+}
+
+impl fmt::Display for InvalidRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Encode(error) => error.fmt(f),
+            Self::ReservedField => f.write_str("a field that the opening handshake writes itself"),
+            Self::Subprotocol => f.write_str("a subprotocol is no token, or is there twice"),
+        }
+    }
+}
+
+impl Error for InvalidRequest {}
 
 /// Why a response does not open a WebSocket. The connection is of no further use.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -10,7 +10,7 @@ use sha1_smol::Sha1;
 mod client;
 mod server;
 
-pub use client::{HandshakeError, verify};
+pub use client::{HandshakeError, InvalidRequest, Request, verify};
 pub use server::{Accepted, Refusal, accept};
 
 /// What the key is joined with before it is hashed (§1.3).
