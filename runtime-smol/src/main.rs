@@ -1,20 +1,8 @@
-//! brolly on smol: `block_on` on each of its threads, with one future on it, the driver of a shard.
+//! The binary `brolly-smol`.
 
-mod listener;
-mod runtime;
-mod stream;
-
-use brolly_core::driver::Driver;
-use brolly_host::start::{self, Seat};
-use runtime::Smol;
+use brolly_smol::SmolNetwork;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    start::main("brolly-smol", drive)
-}
-
-/// Drives one shard on this thread until it is done.
-fn drive(seat: Seat) {
-    let Seat { parts, equipment } = seat;
-    smol::block_on(Driver::new(parts, Smol::new(equipment)));
+    brolly_host::start::main("brolly-smol", brolly_smol::drive, &SmolNetwork)
 }

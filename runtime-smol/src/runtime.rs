@@ -1,19 +1,18 @@
 //! Clocks, listeners, timers and blocking work by smol.
 
 use crate::listener::SmolListener;
+use crate::network::SmolTimer;
 use crate::stream::SmolStream;
 use brolly_core::driver::{Done, Runtime, Task, Timing, Work};
 use brolly_core::shard::{Accepted, Access, FileId, Notice};
 use brolly_core::time::{Instant, Now};
 use brolly_host::listen::Accepting;
 use brolly_host::start::Equipment;
-use brolly_host::timer::{Deadline, Timer};
+use brolly_host::timer::Deadline;
 use brolly_host::transport::Transport;
 use brolly_host::work::Sorted;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 /// What one shard has of smol.
 #[derive(Debug)]
@@ -32,7 +31,7 @@ impl Smol {
         let listeners = std::mem::take(&mut equipment.listeners).into_iter();
         let listeners = listeners.map(|(number, bound)| Ok((number, SmolListener::new(bound)?)));
         let listeners = listeners.collect::<io::Result<_>>();
-        let deadline = || Deadline::new(SmolTimer(smol::Timer::never()), equipment.clock.clone());
+        let deadline = || Deadline::new(SmolTimer::new(), equipment.clock.clone());
         Self {
             accepting: Accepting::new(listeners.unwrap_or_else(|error| panic!("cannot listen: {error}"))),
             rest: deadline(),
@@ -97,19 +96,5 @@ impl Runtime for Smol {
 
     fn notice(&mut self, notice: &Notice) {
         self.equipment.log.notice(notice);
-    }
-}
-
-#[derive(Debug)]
-struct SmolTimer(smol::Timer);
-
-impl Timer for SmolTimer {
-    fn set(&mut self, at: std::time::Instant) {
-        self.0.set_at(at);
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(Pin::new(&mut self.0).poll(cx));
-        Poll::Ready(())
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// A connected socket.
 #[derive(Debug)]
-pub(crate) struct SmolStream {
+pub struct SmolStream {
     socket: Async<Socket>,
     /// The last read did not fill the buffer: the next one would find nothing before the system says so.
     is_drained: bool,

@@ -1,20 +1,17 @@
 //! Clocks, listeners, timers and blocking work by tokio.
 
+use crate::network::TokioTimer;
 use crate::stream::{TokioListener, TokioStream};
 use brolly_core::driver::{Done, Runtime, Task, Timing, Work};
 use brolly_core::shard::{Accepted, Access, FileId, IoError, Notice};
 use brolly_core::time::{Instant, Now};
 use brolly_host::listen::Accepting;
 use brolly_host::start::Equipment;
-use brolly_host::timer::{Deadline, Timer};
+use brolly_host::timer::Deadline;
 use brolly_host::transport::Transport;
 use brolly_host::work::Sorted;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::time::Sleep;
 
 /// What one shard has of tokio.
 #[derive(Debug)]
@@ -106,24 +103,5 @@ impl Runtime for Tokio {
 
     fn notice(&mut self, notice: &Notice) {
         self.equipment.log.notice(notice);
-    }
-}
-
-#[derive(Debug)]
-struct TokioTimer(Pin<Box<Sleep>>);
-
-impl TokioTimer {
-    fn new() -> Self {
-        Self(Box::pin(tokio::time::sleep(Duration::ZERO)))
-    }
-}
-
-impl Timer for TokioTimer {
-    fn set(&mut self, at: std::time::Instant) {
-        self.0.as_mut().reset(at.into());
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx)
     }
 }

@@ -46,8 +46,10 @@ impl TokioListener {
 
 /// A connected socket.
 #[derive(Debug)]
-pub(crate) enum TokioStream {
+pub enum TokioStream {
+    /// With no delay.
     Tcp(TcpStream),
+    /// On this machine.
     Unix(UnixStream),
 }
 

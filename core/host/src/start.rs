@@ -2,7 +2,7 @@
 
 use crate::args::{self, CertCommand, Command, Open, Stop};
 use crate::cert;
-use crate::client;
+use crate::client::{self, Network};
 use crate::clock::Clock;
 use crate::config::{self, Settings, defaults};
 use crate::door::Door;
@@ -50,10 +50,10 @@ pub struct Equipment {
 }
 
 /// The `main` of the binary called `name`. `drive` is called on one thread for each shard; it drives the shard until it
-/// is done.
-pub fn main(name: &'static str, drive: fn(Seat)) -> ExitCode {
+/// is done. `network` is for commands that are clients.
+pub fn main(name: &'static str, drive: fn(Seat), network: &impl Network) -> ExitCode {
     match args::parse(name, env::args_os()) {
-        Ok(command) => match run(name, command, drive) {
+        Ok(command) => match run(name, command, drive, network) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
                 say(&format!("{name}: {failure}"));
@@ -71,7 +71,7 @@ pub fn main(name: &'static str, drive: fn(Seat)) -> ExitCode {
     }
 }
 
-fn run(name: &str, command: Command, drive: fn(Seat)) -> Result<(), Failure> {
+fn run(name: &str, command: Command, drive: fn(Seat), network: &impl Network) -> Result<(), Failure> {
     match command {
         Command::Cert(CertCommand::SelfSigned(wanted)) => print(&cert::self_signed(&wanted)?),
         Command::Check(check) => print(&match &check.config {
@@ -96,7 +96,7 @@ fn run(name: &str, command: Command, drive: fn(Seat)) -> Result<(), Failure> {
             say(&format!("{name} serve: {}", server.urls().join(" ")));
             server.run(drive, Format::Json)
         }
-        Command::Tail(tail) => client::tail(&tail, &mut std::io::stdout().lock()),
+        Command::Tail(tail) => client::tail(&tail, network, &mut std::io::stdout().lock()),
     }
 }
 

@@ -1,7 +1,8 @@
 //! One timer for a deadline that moves with every event, touched as rarely as possible. For any runtime.
 
 use crate::clock::Clock;
-use brolly_core::time::Instant;
+use brolly_core::driver::Timing;
+use brolly_core::time::{Instant, Now};
 use std::task::{Context, Poll, ready};
 
 /// A timer of some runtime.
@@ -46,6 +47,30 @@ impl<T: Timer> Deadline<T> {
                 return Poll::Ready(());
             }
         }
+    }
+}
+
+/// A clock and a timer, for a client.
+#[derive(Debug)]
+pub struct Alarm<T> {
+    clock: Clock,
+    deadline: Deadline<T>,
+}
+
+impl<T: Timer> Alarm<T> {
+    pub(crate) fn new(timer: T) -> Self {
+        let clock = Clock::start();
+        Self { deadline: Deadline::new(timer, clock.clone()), clock }
+    }
+}
+
+impl<T: Timer> Timing for Alarm<T> {
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        at.map_or(Poll::Pending, |at| self.deadline.poll(cx, at))
     }
 }
 

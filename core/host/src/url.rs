@@ -1,12 +1,14 @@
-//! The little of URLs that brolly needs: `http://host:port/path`, and `https`.
+//! The little of URLs that brolly needs: `http://host:port/path`, and `https`, `ws`, `wss`.
 
 use std::fmt;
 
 /// A host, a port, and maybe a path.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Url {
-    /// Whether it begins with `https://`.
+    /// Whether it begins with `https://` or `wss://`.
     pub is_tls: bool,
+    /// Whether it begins with `ws://` or `wss://`.
+    pub is_websocket: bool,
     /// A name, or an IP address without brackets.
     pub host: Box<str>,
     /// TCP port; 80, or 443 with TLS, unless given.
@@ -21,11 +23,24 @@ impl Url {
     /// # Errors
     /// A sentence that says what is wrong and what to write instead.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (is_tls, rest) = match text.split_once("://") {
-            Some(("http", rest)) => (false, rest),
-            Some(("https", rest)) => (true, rest),
+        match text.split_once("://") {
+            Some(("http" | "https", _)) | None => Self::parse_any(text),
+            Some((scheme, rest)) => Err(format!("`{scheme}` is not supported; write `http://{rest}`")),
+        }
+    }
+
+    /// As [`parse`](Self::parse), or `ws://` or `wss://`.
+    ///
+    /// # Errors
+    /// As with `parse`.
+    pub fn parse_any(text: &str) -> Result<Self, String> {
+        let (is_tls, is_websocket, rest) = match text.split_once("://") {
+            Some(("http", rest)) => (false, false, rest),
+            Some(("https", rest)) => (true, false, rest),
+            Some(("ws", rest)) => (false, true, rest),
+            Some(("wss", rest)) => (true, true, rest),
             Some((scheme, rest)) => return Err(format!("`{scheme}` is not supported; write `http://{rest}`")),
-            None => (false, text),
+            None => (false, false, text),
         };
         if let Some(extra) = rest.find(['?', '#', '\\']).or_else(|| rest.find(|c: char| c.is_control() || c == ' ')) {
             return Err(format!("`{text}` must end before the `{}`", rest[extra..].chars().next().unwrap_or_default()));
@@ -60,7 +75,7 @@ impl Url {
         {
             return Err(format!("`{text}` has a `{wrong}` in its host; write it as in `http://localhost:8080`"));
         }
-        Ok(Self { is_tls, host: host.into(), port, path: path.map(Into::into) })
+        Ok(Self { is_tls, is_websocket, host: host.into(), port, path: path.map(Into::into) })
     }
 
     /// Reads a URL of a server that is spoken to without TLS.
@@ -76,6 +91,22 @@ impl Url {
         }
     }
 
+    /// Reads what `tail` can follow.
+    ///
+    /// # Errors
+    /// As [`parse_any`](Self::parse_any); `https` is one.
+    pub fn parse_followed(text: &str) -> Result<Self, String> {
+        match Self::parse_any(text)? {
+            url if url.is_tls && !url.is_websocket => {
+                let rest = text.trim_start_matches("https");
+                Err(format!(
+                    "`{text}` is an event stream over TLS, which this command does not speak; write `wss{rest}`"
+                ))
+            }
+            url => Ok(url),
+        }
+    }
+
     /// What belongs into `Host`: brackets around IPv6, the port unless it is the default.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
@@ -85,7 +116,12 @@ impl Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.is_tls { "https" } else { "http" };
+        let scheme = match (self.is_websocket, self.is_tls) {
+            (false, false) => "http",
+            (false, true) => "https",
+            (true, false) => "ws",
+            (true, true) => "wss",
+        };
         write!(f, "{scheme}://{}{}", self.authority(), self.path.as_deref().unwrap_or_default())
     }
 }
@@ -119,6 +155,8 @@ mod tests {
         assert_eq!(parse("https://a/b"), url("a", 443, Some("/b")));
         for text in ["http://[::1]:8111/v2/", "http://a.b/c", "http://a:81", "https://a", "https://a:80/"] {
             assert_eq!(Url::parse(text).unwrap().to_string(), text);
+            let websocket = text.replace("http", "ws");
+            assert_eq!(Url::parse_any(&websocket).unwrap().to_string(), websocket);
         }
     }
 

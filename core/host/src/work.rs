@@ -7,7 +7,7 @@ use brolly_core::config;
 use brolly_core::driver::{Done, Work};
 use brolly_core::shard::{Address, Completion, ConnId, FileId, FileRequest, IoError, OpId, Opened, Secret};
 use std::mem;
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 /// Who does it.
@@ -73,7 +73,7 @@ impl Job {
             Call::List { files, path, limit } => self.files.list(&files, &path, limit),
             Call::Open(request) => self.files.open(&request),
             Call::Read { file, offset, len } => self.files.read(file, offset, len),
-            Call::Resolve { host, port } => resolve(&host, port),
+            Call::Resolve { host, port } => resolve(&host, port).map(Completion::Resolved),
             Call::Verify { passwords, file, user, password } => passwords.verify(&file, &user, &password.0),
         };
         Answer { op: self.op, files: self.files, result }
@@ -104,7 +104,7 @@ impl Drop for Answer {
 }
 
 /// Looks a name up, by whatever the system uses. Blocking.
-fn resolve(host: &str, port: u16) -> Result<Completion, IoError> {
+pub(crate) fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, IoError> {
     let mut addresses = Vec::new();
     // The look-up does not say why it failed; in the end it is that there is no address.
     for address in (host, port).to_socket_addrs().map_err(|_| IoError::NotFound)? {
@@ -112,7 +112,7 @@ fn resolve(host: &str, port: u16) -> Result<Completion, IoError> {
             addresses.push(address);
         }
     }
-    if addresses.is_empty() { Err(IoError::NotFound) } else { Ok(Completion::Resolved(addresses)) }
+    if addresses.is_empty() { Err(IoError::NotFound) } else { Ok(addresses) }
 }
 
 #[cfg(test)]
@@ -122,12 +122,12 @@ mod tests {
     #[test]
     fn addresses_and_names_are_resolved() {
         let addresses = |host| match resolve(host, 81) {
-            Ok(Completion::Resolved(addresses)) => addresses.iter().map(ToString::to_string).collect(),
-            other => vec![format!("{other:?}")],
+            Ok(addresses) => addresses.iter().map(ToString::to_string).collect(),
+            Err(error) => vec![format!("{error:?}")],
         };
         assert_eq!(addresses("127.0.0.1"), ["127.0.0.1:81"]);
         assert_eq!(addresses("::1"), ["[::1]:81"]);
         assert!(addresses("localhost").iter().any(|address| address == "127.0.0.1:81" || address == "[::1]:81"));
-        assert_eq!(addresses("does-not-exist.invalid"), ["Err(NotFound)"]);
+        assert_eq!(addresses("does-not-exist.invalid"), ["NotFound"]);
     }
 }

@@ -89,6 +89,23 @@ impl Positions {
         self.insert(topic.fingerprint(), position)
     }
 
+    /// Moves on to `newer`, topic by topic; what that says nothing about stays. Two topics with the same fingerprint stay
+    /// where they are: it may be the other one that has moved.
+    ///
+    /// # Errors
+    /// There would be more than [`MAX_TOPICS`]; the first of them have moved.
+    pub fn advance(&mut self, newer: &Self) -> Result<(), InvalidToken> {
+        for (fingerprint, position) in &newer.0 {
+            let mut known = self.0.iter_mut().filter(|(of, _)| of == fingerprint);
+            match (known.next(), known.next()) {
+                (None, _) => self.insert(*fingerprint, *position)?,
+                (Some(entry), None) => entry.1 = *position,
+                (Some(_), Some(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Of how many topics something is said.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -283,6 +300,21 @@ mod tests {
         assert_eq!(Positions::parse(positions.to_string().as_bytes()), Ok(positions));
         let token = (0..=MAX_TOPICS).fold(String::from("1"), |token, _| token + "-1.1");
         assert_eq!(Positions::parse(token.as_bytes()), Err(InvalidToken::TooManyTopics));
+    }
+
+    #[test]
+    fn positions_move_on_topic_by_topic() {
+        let token = |token: &str| Positions::parse(token.as_bytes()).unwrap();
+        for (known, newer, expected) in [
+            ("1-a.1-b.2", "1-b.3", "1-a.1-b.3"),
+            ("1-a.1-b.2", "2-b.1", "1-a.1-2-b.1"),
+            ("1-a.1", "1-c.7", "1-a.1-c.7"),
+            ("1-a.1-a.2", "1-a.3", "1-a.1-a.2"),
+        ] {
+            let mut positions = token(known);
+            assert_eq!(positions.advance(&token(newer)), Ok(()));
+            assert_eq!(positions, token(expected));
+        }
     }
 
     #[test]

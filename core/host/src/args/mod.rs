@@ -140,9 +140,12 @@ pub struct Publish {
 /// `tail`.
 #[derive(Args, Clone, Debug, Eq, PartialEq)]
 pub struct Tail {
-    /// Where brolly is, such as http://localhost:8080
-    #[arg(value_name = "URL", value_parser = Url::parse_plain)]
+    /// Where brolly is: http://localhost:8080 follows an event stream, ws:// or wss:// a WebSocket
+    #[arg(value_name = "URL", value_parser = Url::parse_followed)]
     pub url: Url,
+    /// Whose signature counts with wss:// [default: the authorities of the system]
+    #[arg(long, value_name = "FILE")]
+    pub authorities: Option<PathBuf>,
     /// The topics
     #[arg(value_name = "TOPIC", required = true, value_parser = parse_topic)]
     pub topics: Vec<String>,
@@ -297,6 +300,10 @@ mod tests {
         assert_eq!((publish.topic.as_str(), publish.data.as_deref()), ("a/b", Some("-")));
         assert!(matches!(run("brolly publish localhost:8080 a -1"), Ok(Command::Publish(_))));
         assert!(matches!(run("brolly tail localhost:8080 a b"), Ok(Command::Tail(tail)) if tail.topics == ["a", "b"]));
+        let Command::Tail(tail) = run("brolly tail wss://localhost --authorities a.pem a").unwrap() else {
+            panic!("not tail");
+        };
+        assert_eq!((tail.url.to_string(), tail.authorities), ("wss://localhost".into(), Some("a.pem".into())));
         assert!(matches!(run("brolly check --defaults"), Ok(Command::Check(check)) if check.defaults));
         assert!(matches!(run("brolly serve --config a.toml"), Ok(Command::Serve(_))));
         assert!(matches!(run("brolly demo --listen 0.0.0.0:80 --allow-remote"), Ok(Command::Demo(_))));
@@ -362,7 +369,10 @@ mod tests {
                 "dev . /a//b=http://a",
                 "the prefix `/a//b` must not have empty or dotted segments; write it as in `/api/`",
             ),
-            ("tail https://a b", "`https://a` needs TLS, which this command does not speak; write `http://...`"),
+            (
+                "tail https://a b",
+                "`https://a` is an event stream over TLS, which this command does not speak; write `wss://a`",
+            ),
             ("serve", "missing: --config FILE; write `brolly serve --config brolly.toml`"),
             (
                 "check",

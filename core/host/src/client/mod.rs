@@ -1,6 +1,17 @@
-//! `publish` and `tail`: a client for the terminal, over blocking sockets and the core's codecs.
+//! Clients: `publish` and `tail` for the terminal, and WebSockets for both runtimes.
+//!
+//! | file | what |
+//! |---|---|
+//! | `endpoint.rs` | WebSockets over any runtime |
+//! | `exchange.rs` | one request over a blocking socket |
+//! | `stream.rs`, `socket.rs` | what `tail` follows: an event stream, a WebSocket |
 
+mod endpoint;
 mod exchange;
+mod socket;
+mod stream;
+
+pub use endpoint::{ConnectError, Endpoint, Network, WebSocket};
 
 use crate::args::{Publish, Tail};
 use crate::failure::Failure;
@@ -8,17 +19,18 @@ use crate::io::reason;
 use crate::log::say;
 use crate::url::Url;
 use brolly_core::http1::{Part, StatusCode};
-use brolly_core::sse::{Dispatched, Parser};
 use exchange::{Exchange, encode};
 use serde::Deserialize;
+use socket::Socket;
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 use std::{io, thread};
+use stream::EventStream;
 
 /// Between two attempts to connect, unless the server wishes otherwise; doubled up to a minute.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LAST_DELAY: Duration = Duration::from_secs(60);
-/// The longest event (bytes). A message is at most as long as the server accepts.
+/// The longest event or message (bytes). It is at most as long as the server accepts.
 const EVENT_BYTES: usize = 64 * 1024 * 1024;
 /// The longest answer to a publish that is kept (bytes).
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -69,30 +81,49 @@ pub fn publish(publish: &Publish) -> Result<String, Failure> {
 ///
 /// # Errors
 /// The server cannot be reached at first, or it refuses, or `out` fails.
-pub fn tail(tail: &Tail, out: &mut impl Write) -> Result<(), Failure> {
+pub fn tail(tail: &Tail, network: &impl Network, out: &mut impl Write) -> Result<(), Failure> {
     let topics: Vec<_> = tail.topics.iter().map(|topic| format!("topic={}", encode(topic, b""))).collect();
-    let path = format!("/-/sse?{}", topics.join("&"));
-    let mut parser = Parser::new(EVENT_BYTES);
+    let topics = topics.join("&");
+    if tail.url.is_websocket {
+        let endpoint = Endpoint::new(tail.url.clone(), tail.authorities.clone())?;
+        follow(&tail.url, Socket::new(endpoint, network, &topics), out)
+    } else {
+        follow(&tail.url, EventStream::new(tail.url.clone(), &topics), out)
+    }
+}
+
+/// What can be followed, and followed again from where it ended.
+trait Source {
+    /// Connects, and writes messages to the end; says when they have begun.
+    fn follow(&mut self, has_begun: &mut bool, out: &mut impl Write) -> Result<(), End>;
+
+    /// How long the server wants us to wait before we come back.
+    fn reconnection_time(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Follows, and comes back for as long as there is any hope.
+fn follow(url: &Url, mut source: impl Source, out: &mut impl Write) -> Result<(), Failure> {
     let (mut is_known, mut delay) = (false, FIRST_DELAY);
     loop {
         let mut has_begun = false;
-        let why = match follow(&tail.url, &path, &mut parser, &mut has_begun, out) {
+        let why = match source.follow(&mut has_begun, out) {
             Ok(()) => "the server ended the stream".to_owned(),
             Err(End::Final(failure)) => return Err(failure),
             Err(End::Silent) => return Ok(()),
             Err(End::Lost(why)) => why,
         };
         if !is_known && !has_begun {
-            return Err(Failure::new(format!("cannot follow {}: {why}", tail.url)));
+            return Err(Failure::new(format!("cannot follow {url}: {why}")));
         }
         if has_begun {
-            (is_known, delay) = (true, parser.reconnection_time().unwrap_or(FIRST_DELAY).min(LAST_DELAY));
+            (is_known, delay) = (true, source.reconnection_time().unwrap_or(FIRST_DELAY).min(LAST_DELAY));
         }
         let wait = jittered(delay);
-        say(&format!("{}: {why}; trying again in {:.1} s", tail.url, wait.as_secs_f32()));
+        say(&format!("{url}: {why}; trying again in {:.1} s", wait.as_secs_f32()));
         thread::sleep(wait);
         delay = (delay * 2).clamp(FIRST_DELAY, LAST_DELAY);
-        parser.restart();
     }
 }
 
@@ -112,55 +143,10 @@ impl From<String> for End {
     }
 }
 
-/// Follows one stream to its end.
-fn follow(url: &Url, path: &str, parser: &mut Parser, has_begun: &mut bool, out: &mut impl Write) -> Result<(), End> {
-    let last = parser.last_event_id().clone();
-    let resume = [("last-event-id", &*last)];
-    let fields = if last.is_empty() { &[][..] } else { &resume[..] };
-    let exchange = Exchange::start(url, "GET", path, &[], fields)?;
-    let mut refusal: Option<(StatusCode, Vec<u8>)> = None;
-    let received = exchange.receive(|part| match part {
-        Part::Head(head, _) if head.status == StatusCode::OK => {
-            *has_begun = true;
-            Ok(())
-        }
-        Part::Head(head, _) => {
-            refusal = Some((head.status, Vec::new()));
-            Ok(())
-        }
-        Part::Content(bytes) => match &mut refusal {
-            Some((_, text)) if text.len() < ANSWER_BYTES => {
-                text.extend_from_slice(bytes);
-                Ok(())
-            }
-            Some(_) => Ok(()),
-            None => print_events(parser, bytes, out),
-        },
-        Part::End(_) => Ok(()),
-    });
-    match refusal {
-        Some((status, text)) if status.as_u16() >= 500 => {
-            Err(End::Lost(refused(url, status, &String::from_utf8_lossy(&text)).to_string()))
-        }
-        Some((status, text)) => Err(End::Final(refused(url, status, &String::from_utf8_lossy(&text)))),
-        None => received,
-    }
-}
-
-fn print_events(parser: &mut Parser, mut bytes: &[u8], out: &mut impl Write) -> Result<(), End> {
-    loop {
-        let too_long = |_| End::Final(Failure::new(format!("an event is longer than {EVENT_BYTES} bytes")));
-        let (taken, event) = parser.parse(bytes).map_err(too_long)?;
-        bytes = bytes.get(taken..).unwrap_or_default();
-        let Some(Dispatched { event_type, data, .. }) = event else {
-            return out.flush().map_err(|error| unwritten(&error));
-        };
-        match event_type.as_str() {
-            "message" => writeln!(out, "{data}").map_err(|error| unwritten(&error))?,
-            "brolly.recovery" => say_recovery(&data),
-            _ => {}
-        }
-    }
+/// A status that is none of those that are followed: there is hope if the server is to blame.
+fn refusal(url: &Url, status: StatusCode, text: &[u8]) -> End {
+    let failure = refused(url, status, &String::from_utf8_lossy(text));
+    if status.as_u16() >= 500 { End::Lost(failure.to_string()) } else { End::Final(failure) }
 }
 
 fn unwritten(error: &io::Error) -> End {
@@ -178,16 +164,15 @@ struct Recovery<'a> {
     outcome: &'a str,
 }
 
-fn say_recovery(data: &str) {
-    match serde_json::from_str(data) {
-        Ok(Recovery { outcome: "resumed", .. }) => {}
-        Ok(Recovery { outcome: "gap", topic }) => {
-            say(&format!("{topic}: messages are missing here; the server kept too few"));
+impl Recovery<'_> {
+    fn say(&self) {
+        let Self { topic, outcome } = self;
+        match *outcome {
+            "resumed" => {}
+            "gap" => say(&format!("{topic}: messages are missing here; the server kept too few")),
+            "refused" => say(&format!("{topic}: messages may be missing here; the server has begun anew")),
+            outcome => say(&format!("{topic}: {outcome}")),
         }
-        Ok(Recovery { outcome: "refused", topic }) => {
-            say(&format!("{topic}: messages may be missing here; the server has begun anew"));
-        }
-        Ok(_) | Err(_) => say(&format!("recovery: {data}")),
     }
 }
 
@@ -207,104 +192,4 @@ fn jittered(delay: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::TcpListener;
-    use std::thread::JoinHandle;
-
-    /// A server that answers one connection after the other with `answers`; returns the requests.
-    fn server(answers: &'static [&'static str]) -> (Url, JoinHandle<Vec<String>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-        let serve = move || {
-            let mut requests = Vec::new();
-            for answer in answers {
-                let (mut stream, _) = listener.accept().unwrap();
-                let (mut request, mut chunk) = (Vec::new(), [0; 1024]);
-                // The content may come later than the head.
-                let end = |request: &[u8]| match request.windows(15).any(|window| window == b"content-length:") {
-                    true => request.ends_with(b"body"),
-                    false => request.ends_with(b"\r\n\r\n"),
-                };
-                while !end(&request) {
-                    let read = stream.read(&mut chunk).unwrap();
-                    request.extend_from_slice(&chunk[..read]);
-                }
-                stream.write_all(answer.as_bytes()).unwrap();
-                requests.push(String::from_utf8(request).unwrap());
-            }
-            requests
-        };
-        (url, thread::spawn(serve))
-    }
-
-    /// Takes some lines, then is closed.
-    struct Lines(Vec<String>, usize);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if self.0.concat().matches('\n').count() == self.1 {
-                return Err(ErrorKind::BrokenPipe.into());
-            }
-            self.0.push(String::from_utf8_lossy(bytes).into());
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_message_is_published_and_the_receipt_returned() {
-        let (url, requests) = server(&["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"]);
-        let authority = url.authority();
-        let message = Publish { url, topic: "a b/ü".into(), data: Some("body".into()) };
-        assert_eq!(publish(&message), Ok("{}\n".into()));
-        let expected = format!(
-            "POST /-/publish/a%20b/%C3%BC HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody"
-        );
-        assert_eq!(requests.join().unwrap(), [expected]);
-    }
-
-    #[test]
-    fn a_refusal_is_told() {
-        let (url, requests) = server(&["HTTP/1.1 413 Content Too Large\r\nconnection: close\r\n\r\ntoo long\n"]);
-        let message = Publish { url: url.clone(), topic: "a".into(), data: Some("body".into()) };
-        let failure = publish(&message).unwrap_err();
-        assert_eq!(failure.to_string(), format!("{url} refused: 413 Content Too Large: too long"));
-        requests.join().unwrap();
-        let failure = publish(&message).unwrap_err();
-        assert_eq!(failure.to_string(), format!("cannot publish to {url}: nobody listens there"));
-    }
-
-    #[test]
-    fn tail_comes_back_where_it_was() {
-        let (url, requests) = server(&[
-            "HTTP/1.1 200 OK\r\n\r\nretry: 10\nid: 1\ndata: one\n\nid: 2\ndata: two\ndata: lines\n\nid: 3\ndata: los",
-            "HTTP/1.1 503 Service Unavailable\r\n\r\nfull",
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10\r\ndata: three\n\ndat\r\n9\r\na: four\n\n\r\n0\r\n\r\n",
-            "HTTP/1.1 200 OK\r\n\r\ndata: five\n\n",
-        ]);
-        let mut out = Lines(Vec::new(), 5);
-        tail(&Tail { url, topics: vec!["a".into(), "b&c".into()] }, &mut out).unwrap();
-        assert_eq!(out.0.concat(), "one\ntwo\nlines\nthree\nfour\n");
-        let requests = requests.join().unwrap();
-        assert!(requests[0].starts_with("GET /-/sse?topic=a&topic=b%26c HTTP/1.1\r\n"));
-        assert!(!requests[0].contains("last-event-id"));
-        for request in &requests[1..] {
-            assert!(request.contains("\r\nlast-event-id: 2\r\n"), "{request}");
-        }
-    }
-
-    #[test]
-    fn tail_gives_up_where_there_is_nothing() {
-        let (url, requests) = server(&["HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"]);
-        let follow = Tail { url: url.clone(), topics: vec!["a".into()] };
-        let failure = tail(&follow, &mut Vec::new()).unwrap_err();
-        assert_eq!(failure.to_string(), format!("{url} refused: 404 Not Found"));
-        requests.join().unwrap();
-        let failure = tail(&follow, &mut Vec::new()).unwrap_err();
-        assert_eq!(failure.to_string(), format!("cannot follow {url}: nobody listens there"));
-    }
-}
+mod tests;
