@@ -24,7 +24,9 @@ Usage: cargo run -p brolly-conformance -- COMMAND
 
 Options:
   --binary NAME               only this binary: brolly or brolly-smol
-  --only TEXT                 only the checks whose names contain TEXT
+  --only TEXT                 only the checks whose names contain TEXT; for autobahn a list of cases such as 5.*,7.1.1
+  --role NAME                 autobahn: only this end of the connection, server or client
+  --profile NAME              how cargo builds the binaries (release if nothing is said)
 
 Exit codes: 0 all passed, 1 something failed, 2 wrong arguments, 3 a suite could not run here.
 ";

@@ -11,6 +11,7 @@ mod tools;
 
 pub(crate) use parsers::Parsers;
 
+use autobahn::Role;
 use binaries::{Binary, NAMES};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -65,7 +66,7 @@ const SUITES: [Suite; 6] = [
     },
     Suite {
         name: "autobahn",
-        about: "the Autobahn test suite, sections 1-7, 9 and 10, against the echo endpoint",
+        about: "the Autobahn test suite, sections 1-7, 9 and 10, against the echo endpoint and the client",
         needs: "Python 2.7, PyPI",
         limit: Duration::from_secs(300),
         run: autobahn::run,
@@ -98,6 +99,8 @@ struct Bench {
     scratch: PathBuf,
     /// Run the checks whose names contain this.
     only: Option<String>,
+    /// Which ends of a connection are tested, where that is a choice.
+    roles: Vec<Role>,
 }
 
 impl Bench {
@@ -116,7 +119,10 @@ impl Bench {
 pub(crate) struct Plan {
     suites: Vec<&'static Suite>,
     binaries: Vec<&'static str>,
+    /// How cargo builds them.
+    profile: String,
     only: Option<String>,
+    roles: Vec<Role>,
 }
 
 /// One line for each suite.
@@ -134,7 +140,8 @@ impl Plan {
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
-        let mut plan = Self { suites: Vec::new(), binaries: NAMES.to_vec(), only: None };
+        let (binaries, roles) = (NAMES.to_vec(), Role::ALL.to_vec());
+        let mut plan = Self { suites: Vec::new(), binaries, profile: "release".into(), only: None, roles };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -143,6 +150,12 @@ impl Plan {
                     let name = value()?;
                     let known = NAMES.into_iter().find(|known| known == name);
                     plan.binaries = vec![known.ok_or_else(|| format!("there is no binary `{name}`"))?];
+                }
+                "--profile" => plan.profile = value()?.clone(),
+                "--role" => {
+                    let name = value()?;
+                    let known = Role::ALL.into_iter().find(|known| known.name() == name);
+                    plan.roles = vec![known.ok_or_else(|| format!("there is no role `{name}`"))?];
                 }
                 "--only" => plan.only = Some(value()?.clone()),
                 "all" => plan.suites.extend(&SUITES),
@@ -158,7 +171,7 @@ impl Plan {
     /// Builds the binaries, runs the suites against each, and says how it went.
     pub(crate) fn run(self) -> ExitCode {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf();
-        let binaries = match binaries::build(&root, &self.binaries, "release") {
+        let binaries = match binaries::build(&root, &self.binaries, &self.profile) {
             Ok(binaries) => binaries,
             Err(why) => {
                 eprintln!("{why}");
@@ -166,7 +179,7 @@ impl Plan {
             }
         };
         let scratch = binaries.target.join("conformance");
-        let bench = Bench { root, scratch, only: self.only };
+        let bench = Bench { root, scratch, only: self.only, roles: self.roles };
         let mut results = Vec::new();
         for suite in self.suites {
             for binary in &binaries.list {

@@ -24,7 +24,7 @@ impl Parsers {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf();
         let program = env::current_exe().map_err(|error| format!("where is this program? {error}"))?;
         let target = program.ancestors().nth(2).unwrap_or(&root);
-        let bench = Bench { scratch: target.join("conformance"), root, only: None };
+        let bench = Bench { scratch: target.join("conformance"), root, only: None, roles: Vec::new() };
         let python = tools::python_with_packages(&bench, "parsers")?;
         let clients = bench.home().join("clients/parsers");
         let net_http = tools::go().ok().map(|go| {
