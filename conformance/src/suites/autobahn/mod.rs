@@ -207,6 +207,7 @@ impl Rig<'_> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn text(error: io::Error) -> String {
     error.to_string()
 }
