@@ -132,6 +132,6 @@ def _(setting):
 def _(setting):
     receipt(setting.dev.publish("in.dev", "1", *JSON))
     poll = json.loads(setting.dev.curl("/-/poll?topic=in.dev&position=0&wait=0").body)
-    equal(poll["messages"], [{"topic": "in.dev", "data": 1}])
+    equal(poll["messages"], [{"topic": "in.dev", "position": poll["position"], "data": 1}])
     with setting.dev.events("topic=in.dev&last_event_id=0") as stream:
         contains(stream.event()["data"], "1")

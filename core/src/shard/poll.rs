@@ -6,7 +6,7 @@ use super::{ConnId, Shard};
 use crate::conn::Content;
 use crate::handler::follow::{Since, Topics, write_recovery};
 use crate::http1::{RequestHead, StatusCode};
-use crate::pubsub::{Joined, MemberId, Message, Recovery, Topic};
+use crate::pubsub::{Joined, MemberId, Message, Positions, Recovery, Topic};
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -104,7 +104,12 @@ impl Shard {
         for (index, message) in poll.messages.iter().enumerate() {
             json.extend_from_slice(if index > 0 { b",{\"topic\":" } else { b"{\"topic\":" });
             json.extend_from_slice(serde_json::Value::from(message.topic.as_str()).to_string().as_bytes());
-            json.extend_from_slice(b",\"data\":");
+            json.extend_from_slice(b",\"position\":\"");
+            let mut position = Positions::new();
+            // One topic always has room.
+            let _ = position.push(&message.topic, message.position);
+            position.write(&mut json);
+            json.extend_from_slice(b"\",\"data\":");
             json.extend_from_slice(&message.json);
             json.push(b'}');
         }
