@@ -139,24 +139,31 @@ def _(setting):
             equal(data, expected)
 
 
-@check("tail prints what is published")
+@check("tail prints what is published, from an event stream or a WebSocket")
 def _(setting):
-    with Following(setting, setting.demo.url, "tail.a", "tail.b") as tail:
-        eventually(lambda: json.loads(setting.demo.publish("tail.a", '"ready?"').body)["subscribers"] == 1)
-        tail.has("ready?")
-        for n in range(20):
-            setting.demo.publish("tail.a" if n % 2 else "tail.b", json.dumps({"n": n}))
-        tail.has('"n": 19')
-        text = "\n".join(tail.out)
-        equal([int(n) for n in re.findall(r'"n": (\d+)', text)], list(range(20)))
+    for scheme in ("http", "ws"):
+        a, b = f"{scheme}.a", f"{scheme}.b"
+        with Following(setting, setting.demo.url.replace("http", scheme), a, b) as tail:
+            eventually(lambda: json.loads(setting.demo.publish(a, '"ready?"').body)["subscribers"] == 1)
+            tail.has("ready?")
+            for n in range(20):
+                setting.demo.publish(a if n % 2 else b, json.dumps({"n": n}))
+            tail.has('"n": 19')
+            text = "\n".join(tail.out)
+            equal([int(n) for n in re.findall(r'"n": (\d+)', text)], list(range(20)))
 
 
 @check("tail reconnects, resumes without loss, and says when it could not")
 def _(setting):
+    for scheme in ("http", "ws"):
+        reconnect(setting, scheme)
+
+
+def reconnect(setting, scheme):
     from relay import Relay
 
     server = Brolly("demo")
-    with Relay(server.port) as relay, Following(setting, f"http://127.0.0.1:{relay.port}", "again") as tail:
+    with Relay(server.port) as relay, Following(setting, f"{scheme}://127.0.0.1:{relay.port}", "again") as tail:
         eventually(lambda: json.loads(server.publish("again", '"warm up"').body)["subscribers"] == 1)
         for n in range(5):
             server.publish("again", f'"before {n}"')

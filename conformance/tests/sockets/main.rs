@@ -7,6 +7,7 @@
 
 mod admission;
 mod certificates;
+mod client;
 mod command_line;
 mod example;
 mod files;
