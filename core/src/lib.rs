@@ -45,6 +45,7 @@ pub mod conn;
 pub mod driver;
 pub mod handler;
 pub mod http1;
+pub mod lattice;
 pub mod mailbox;
 pub mod outbox;
 pub mod proxy_protocol;

@@ -1,3 +1,4 @@
 //! Small text formats that several protocols share.
 
 pub mod date;
+pub mod duration;
