@@ -52,6 +52,7 @@ pub mod proxy_protocol;
 pub mod pubsub;
 pub mod rng;
 pub mod route;
+pub mod session;
 pub mod shard;
 pub mod sse;
 pub mod text;
