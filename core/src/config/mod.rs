@@ -2,12 +2,14 @@
 
 mod limits;
 mod policy;
+mod sessions;
 mod shaping;
 mod upstream;
 
 pub use crate::handler::files::{CacheRule, Coding, Compress, Files, Symlinks};
 pub use limits::Limits;
 pub use policy::{AccessRules, Authorize, BasicAuth, Policy};
+pub use sessions::{Backend, Dialect, SessionPool, Sessions};
 pub use shaping::Shaping;
 pub use upstream::{HealthCheck, HostField, Server, Upstream};
 
@@ -15,6 +17,7 @@ use crate::handler::pages::Pages;
 use crate::handler::redirect::Redirect;
 use crate::http1::{CheckedLines, StatusCode};
 use crate::route::{Forwarding, Networks, Routes};
+use crate::session::NodeId;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -40,6 +43,10 @@ pub struct Config {
     pub wants_local_addresses: bool,
     /// The backends that proxying handlers name by index.
     pub upstreams: Vec<Upstream>,
+    /// Users, topics and lattices that are kept apart.
+    pub pools: Vec<SessionPool>,
+    /// What this process is called towards backends.
+    pub node: NodeId,
     /// Peers that are believed when they say for whom they speak: in `Forwarded` and `X-Forwarded-*`, in `X-Barium`, and
     /// in the PROXY protocol.
     pub trusted: Networks,
@@ -89,6 +96,8 @@ pub struct Listener {
     pub is_tls: bool,
     /// The value of `Strict-Transport-Security` in its answers (RFC 6797 §6.1).
     pub hsts: Option<Box<str>>,
+    /// It is for the backends of this session pool (an index into [`Config::pools`]) alone; there are no routes.
+    pub pool: Option<usize>,
 }
 
 /// What is done with a request once its route is known.
@@ -110,6 +119,8 @@ pub enum Handler {
     Publish,
     /// Another address.
     Redirect(Redirect),
+    /// WebSockets of a session pool.
+    Sessions(Arc<Sessions>),
     /// Nothing but a status and its reason.
     Status(StatusCode),
     /// WebSocket calls and messages of the topics in the query.

@@ -10,5 +10,7 @@ pub mod forward;
 pub mod login;
 pub mod origin;
 pub mod pages;
+pub mod pool_api;
 pub mod redirect;
+pub mod remote;
 pub mod template;

@@ -33,7 +33,8 @@ pub struct Message {
     pub position: Position,
     /// How it was written.
     pub kind: Kind,
-    /// A whole unmasked text frame (RFC 6455 §5.2): `["message",{"topic":…,"position":<token>},<json>]`.
+    /// A whole unmasked text frame (RFC 6455 §5.2): `["message",{"topic":…,"position":<token>},<json>]`,
+    /// in session pools without a position.
     pub ws: Bytes,
     /// A whole event (WHATWG HTML §9.2) with the token of this topic as its id: for subscribers of this topic only.
     pub sse: Bytes,
@@ -52,10 +53,15 @@ impl Message {
 
         out.resize(FRAME_HEADER_BYTES, 0);
         out.extend_from_slice(b"[\"message\",{\"topic\":");
-        write_json_string(topic.as_str().as_bytes(), &mut out);
-        out.extend_from_slice(b",\"position\":\"");
-        write_token(topic, position, &mut out);
-        out.extend_from_slice(b"\"},");
+        let (label, is_in_pool) = topic.label();
+        write_json_string(label.as_bytes(), &mut out);
+        // Clients of session pools know no positions.
+        if !is_in_pool {
+            out.extend_from_slice(b",\"position\":\"");
+            write_token(topic, position, &mut out);
+            out.push(b'"');
+        }
+        out.extend_from_slice(b"},");
         let json_start = out.len();
         let kind = match body {
             Body::Json(json) => {

@@ -6,6 +6,8 @@ use core::fmt;
 
 /// The longest name (bytes): fits one length byte, and nobody was ever short of it.
 const MAX_BYTES: usize = 255;
+/// Stands between a pool and a name. No name can have it.
+const SCOPE: &str = "\0";
 
 /// The name of a topic: 1 to 255 bytes of UTF-8 without control characters. Cheap to clone.
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -26,7 +28,17 @@ impl Topic {
         }
     }
 
-    /// The name.
+    /// A topic of a session pool: apart from those of other pools, and from those of none.
+    pub fn in_pool(pool: u16, name: &str) -> Result<Self, InvalidTopic> {
+        Self::new(name).map(|_| Self([&alloc::format!("{pool}"), SCOPE, name].concat().into()))
+    }
+
+    /// The name, and whether it is one of a session pool.
+    pub fn label(&self) -> (&str, bool) {
+        self.0.split_once(SCOPE).map_or((&self.0, false), |(_, name)| (name, true))
+    }
+
+    /// The name, with what stands for the pool before it.
     pub fn as_str(&self) -> &str {
         &self.0
     }

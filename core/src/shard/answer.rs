@@ -166,7 +166,9 @@ impl Shard {
                 Exchange::Sending(sending) => self.close_file(sending.file),
                 Exchange::Poll(poll) => self.leave_poll(*poll),
                 Exchange::Stream(stream) => self.leave(&stream.members),
-                Exchange::Idle
+                Exchange::Greeting(greeting) => self.abandon_greeting(now, *greeting),
+                Exchange::Api(_)
+                | Exchange::Idle
                 | Exchange::Opening(_)
                 | Exchange::Publishing(_)
                 | Exchange::Published(_)

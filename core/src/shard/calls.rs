@@ -1,6 +1,7 @@
 //! WebSockets: the opening handshake, the echo, calls.
 
 use super::follow::Members;
+use super::sessions::Talk;
 use super::slot::{Exchange, Role};
 use super::{Busy, ConnId, Receipt, Shard};
 use crate::config::Handler;
@@ -10,7 +11,7 @@ use crate::handler::follow::{Since, Topics, Wanted, write_recovery};
 use crate::http1::{FieldLines, Framing, RequestHead, StatusCode, Version};
 use crate::pubsub::{Body, Joined, MemberId, Message, Position, Positions, Topic};
 use crate::time::Now;
-use crate::ws::{Opcode, Role as Side, handshake};
+use crate::ws::{CloseCode, Opcode, Role as Side, handshake};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -34,10 +35,13 @@ pub(super) struct Socket {
 }
 
 /// What a WebSocket is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub(super) enum SocketKind {
     Calls,
     Echo,
+    /// Nothing: it is told why, and closed.
+    Refused,
+    Session(Box<Talk>),
 }
 
 /// A WebSocket's subscriptions that are not answered yet: the answer comes first, then the messages.
@@ -81,22 +85,39 @@ impl Shard {
             Ok(wanted) => wanted,
             Err(reason) => return self.refuse(now, conn, StatusCode::BAD_REQUEST, &reason),
         };
+        let kind = if *handler == Handler::Echo { SocketKind::Echo } else { SocketKind::Calls };
+        let is_open = self.open_websocket(now, conn, &accepted.accept, accepted.subprotocol, kind);
+        if is_open && *handler != Handler::Echo {
+            self.join_socket(now, conn, None, &wanted.topics, wanted.since);
+        }
+    }
+
+    /// Switches protocols; says whether it has.
+    pub(super) fn open_websocket(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        accept: &[u8],
+        subprotocol: Option<&str>,
+        kind: SocketKind,
+    ) -> bool {
         let Self { slots, timeouts, config, .. } = self;
-        let Some(slot) = slots.get_mut(conn) else { return };
-        let (Role::Server(server), listener) = (&mut slot.role, slot.listener) else { return };
+        let Some(slot) = slots.get_mut(conn) else { return false };
+        let (Role::Server(server), listener) = (&mut slot.role, slot.listener) else { return false };
         let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
         let id = server.id.hyphenated().encode_lower(&mut id).as_bytes();
         let switched = server.conn.switch_protocols(now, timeouts, |head| {
             head.lines(FieldLines::new("connection: upgrade\r\nupgrade: websocket\r\n"));
-            head.field("sec-websocket-accept", &accepted.accept)?.field("x-barium", id)?;
-            if let Some(subprotocol) = accepted.subprotocol {
+            head.field("sec-websocket-accept", accept)?.field("x-barium", id)?;
+            if let Some(subprotocol) = subprotocol {
                 head.field("sec-websocket-protocol", subprotocol.as_bytes())?;
             }
             server.shape.apply(config, listener, head);
             Ok(())
         });
         if switched.is_err() {
-            return server.conn.abort();
+            server.conn.abort();
+            return false;
         }
         if let Some(line) = &mut server.line {
             line.status = 101;
@@ -109,20 +130,17 @@ impl Shard {
         let socket = Socket {
             conn: WebSocketConn::new(now, Side::Server, limits, &self.timeouts, out),
             members: Members::new(),
-            kind: if *handler == Handler::Echo { SocketKind::Echo } else { SocketKind::Calls },
+            kind,
             joins: Vec::new(),
             publishes: Vec::new(),
         };
-        let is_echo = socket.kind == SocketKind::Echo;
         if let Some(slot) = self.slots.get_mut(conn) {
             slot.role = Role::WebSocket(socket);
         }
-        if !is_echo {
-            self.join_socket(now, conn, None, &wanted.topics, wanted.since);
-        }
+        true
     }
 
-    fn refuse_websocket(&mut self, now: Now, conn: ConnId, refusal: handshake::Refusal) {
+    pub(super) fn refuse_websocket(&mut self, now: Now, conn: ConnId, refusal: handshake::Refusal) {
         let status = StatusCode::new(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
         self.refuse_with(now, conn, status, &refusal.to_string(), |head| {
             if let Some(version) = refusal.version() {
@@ -135,7 +153,7 @@ impl Shard {
     pub(super) fn handle_websocket_event(&mut self, now: Now, conn: ConnId, event: WebSocketEvent<'_>) {
         let Self { slots, timeouts, rng, .. } = self;
         let Some(Role::WebSocket(socket)) = slots.get_mut(conn).map(|slot| &mut slot.role) else { return };
-        match (event, socket.kind) {
+        match (event, &socket.kind) {
             (WebSocketEvent::Text(text), SocketKind::Echo) => {
                 socket.conn.send(now, timeouts, Opcode::Text, text.as_bytes(), || rng.next_key());
             }
@@ -147,10 +165,20 @@ impl Shard {
                 Ok(text) => self.handle_call(now, conn, &Cow::Borrowed(text)),
                 Err(_) => self.send_text(now, conn, &call::refused("{}", "a call is JSON").0),
             },
+            (WebSocketEvent::Text(text), SocketKind::Session(_)) => self.handle_remote_call(now, conn, &text),
+            (WebSocketEvent::Binary(_), SocketKind::Session(_)) => {
+                let reason = "calls are text";
+                socket.conn.close(now, timeouts, CloseCode::UNSUPPORTED, reason, || rng.next_key());
+            }
+            (WebSocketEvent::Text(_) | WebSocketEvent::Binary(_), SocketKind::Refused) => {}
             (WebSocketEvent::Closed(_) | WebSocketEvent::Failed(_), _) => {
                 let members = core::mem::take(&mut socket.members);
                 socket.joins = Vec::new();
+                let kind = core::mem::replace(&mut socket.kind, SocketKind::Refused);
                 self.leave(&members);
+                if let SocketKind::Session(talk) = kind {
+                    self.end_talk(now, conn, *talk);
+                }
             }
         }
     }
@@ -324,7 +352,7 @@ impl Shard {
         self.send_text(now, conn, &answer);
     }
 
-    fn send_text(&mut self, now: Now, conn: ConnId, text: &str) {
+    pub(super) fn send_text(&mut self, now: Now, conn: ConnId, text: &str) {
         let Self { slots, timeouts, rng, .. } = self;
         if let Some(Role::WebSocket(socket)) = slots.get_mut(conn).map(|slot| &mut slot.role) {
             socket.conn.send(now, timeouts, Opcode::Text, text.as_bytes(), || rng.next_key());
@@ -334,7 +362,7 @@ impl Shard {
     fn socket(&mut self, conn: ConnId) -> Option<&mut Socket> {
         match &mut self.slots.get_mut(conn)?.role {
             Role::WebSocket(socket) => Some(socket),
-            Role::Client(_) | Role::Server(_) | Role::Tunnel(_) => None,
+            Role::Client(_) | Role::Errand(_) | Role::Server(_) | Role::Tunnel(_) => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::slot::{Exchange, Role, Slot};
 use super::stream::write_id;
-use super::{Agenda, ConnId, Mail, Shard};
+use super::{Agenda, ConnId, Mail, Outcome, Shard};
 use crate::arena::Arena;
 use crate::conn::Timeouts;
 use crate::handler::follow::{Since, Wanted};
@@ -47,6 +47,7 @@ impl Shard {
     /// Ends subscriptions, here and at their homes.
     pub(super) fn leave(&mut self, members: &[MemberId]) {
         for member in members {
+            self.end_joining(*member, Outcome::Done);
             if let Some(topic) = self.subscribers.unsubscribe(*member) {
                 self.leave_home(topic);
             }
@@ -74,6 +75,9 @@ impl Shard {
             return;
         }
         self.lend(conn);
+        if self.joined_session(conn, member, joined.as_ref()) {
+            return;
+        }
         match self.slots.get(conn).map(|slot| &slot.role) {
             Some(Role::WebSocket(_)) => self.joined_socket(now, conn, member, &topic, joined),
             Some(Role::Server(server)) => match (&server.exchange, joined) {
@@ -82,7 +86,9 @@ impl Shard {
                 (Exchange::Poll(_), Some(joined)) => self.joined_poll(now, conn, member, topic, joined),
                 (Exchange::Poll(_), None) => self.refuse_poll(now, conn),
                 (
-                    Exchange::Asking(_)
+                    Exchange::Api(_)
+                    | Exchange::Asking(_)
+                    | Exchange::Greeting(_)
                     | Exchange::Idle
                     | Exchange::Opening(_)
                     | Exchange::Sending(_)
@@ -93,7 +99,7 @@ impl Shard {
                     _,
                 ) => {}
             },
-            Some(Role::Client(_) | Role::Tunnel(_)) | None => {}
+            Some(Role::Client(_) | Role::Errand(_) | Role::Tunnel(_)) | None => {}
         }
         self.settle(now, conn);
     }
@@ -204,7 +210,15 @@ impl Hand<'_> {
                         self.polls.push(conn);
                     }
                 }
-                Exchange::Asking(_)
+                Exchange::Greeting(greeting) => {
+                    if greeting.held.len() < self.poll_messages {
+                        greeting.held.push(Arc::clone(message));
+                    } else {
+                        greeting.is_overflown = true;
+                    }
+                }
+                Exchange::Api(_)
+                | Exchange::Asking(_)
                 | Exchange::Idle
                 | Exchange::Opening(_)
                 | Exchange::Sending(_)
@@ -213,7 +227,7 @@ impl Hand<'_> {
                 | Exchange::Published(_)
                 | Exchange::Verifying(_) => {}
             },
-            Role::Client(_) | Role::Tunnel(_) => {}
+            Role::Client(_) | Role::Errand(_) | Role::Tunnel(_) => {}
         }
         self.agenda.settle(conn, slot);
     }

@@ -166,7 +166,7 @@ impl Shard {
             Role::Server(server) => server.conn.wrote(now, timeouts),
             Role::Tunnel(tunnel) => tunnel.conn.wrote(now, timeouts),
             Role::WebSocket(socket) => socket.conn.wrote(now, timeouts),
-            Role::Client(_) => {}
+            Role::Client(_) | Role::Errand(_) => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Sockets: bytes in, bytes out, ends, deadlines.
 
+use super::calls::SocketKind;
 use super::proxy::Purpose;
 use super::slot::{Exchange, Role, Server, Slot};
 use super::{ConnId, FAN_OUT, HIGH_WATER, IoError, LOW_WATER, Shard};
@@ -35,12 +36,13 @@ impl Shard {
             Role::Server(server) => {
                 server.conn.handle_eof();
                 // Nobody is left to listen to a stream; an ordinary request is answered still.
-                if matches!(server.exchange, Exchange::Stream(_) | Exchange::Poll(_)) {
+                if matches!(server.exchange, Exchange::Greeting(_) | Exchange::Stream(_) | Exchange::Poll(_)) {
                     server.conn.abort();
                 }
             }
             Role::WebSocket(socket) => socket.conn.handle_eof(),
             Role::Client(_) => self.handle_upstream_eof(now, conn),
+            Role::Errand(_) => {}
             Role::Tunnel(_) => self.handle_tunnel_eof(now, conn),
         }
         self.settle(now, conn);
@@ -61,6 +63,7 @@ impl Shard {
                     client.conn.wrote(now, &self.timeouts, &configured.patience());
                 }
             }
+            Role::Errand(_) => {}
             Role::Server(server) => server.conn.wrote(now, &self.timeouts),
             Role::Tunnel(tunnel) => tunnel.conn.wrote(now, &self.timeouts),
             Role::WebSocket(socket) => socket.conn.wrote(now, &self.timeouts),
@@ -86,7 +89,7 @@ impl Shard {
     pub fn handle_shutdown_done(&mut self, now: Now, conn: ConnId) {
         let Some(slot) = self.slots.get_mut(conn) else { return };
         match &mut slot.role {
-            Role::Client(_) => {}
+            Role::Client(_) | Role::Errand(_) => {}
             Role::Server(server) => server.conn.handle_shutdown(),
             Role::Tunnel(tunnel) => tunnel.conn.handle_shutdown(),
             Role::WebSocket(socket) => socket.conn.handle_shutdown(),
@@ -104,9 +107,15 @@ impl Shard {
         match slot.role {
             // There may be room for another.
             Role::Client(client) => self.pump(now, client.upstream),
+            Role::Errand(_) => {}
             Role::Server(server) => self.abandon(now, conn, slot.peer, server),
             Role::Tunnel(tunnel) => self.handle_tunnel_closed(now, &tunnel),
-            Role::WebSocket(socket) => self.leave(&socket.members),
+            Role::WebSocket(socket) => {
+                self.leave(&socket.members);
+                if let SocketKind::Session(talk) = socket.kind {
+                    self.end_talk(now, conn, *talk);
+                }
+            }
         }
         self.work(now);
     }
@@ -128,6 +137,7 @@ impl Shard {
             self.settle(now, conn);
         }
         self.home.handle_timeout(now.instant);
+        self.handle_pools_timeout(now);
         self.keep_up(now);
         if self.shutdown.is_some_and(|at| at <= now.instant) {
             self.abort_all(now);
@@ -145,6 +155,7 @@ impl Shard {
             Role::WebSocket(socket) => socket.conn.handle_timeout(now, timeouts, || rng.next_key()),
             Role::Tunnel(tunnel) => tunnel.conn.handle_timeout(now),
             Role::Client(_) => self.handle_upstream_deadline(now, conn),
+            Role::Errand(_) => self.handle_call_deadline(now, conn),
             Role::Server(server) => {
                 let is_refused = server.conn.handle_timeout(now);
                 match &mut server.exchange {
@@ -155,7 +166,9 @@ impl Shard {
                     Exchange::Poll(poll) if poll.deadline() <= now.instant => self.answer_poll(now, conn),
                     Exchange::Stream(stream) if stream.heartbeat <= now.instant => self.send_heartbeat(now, conn),
                     Exchange::Asking(_) | Exchange::Proxying(_) => self.handle_call_deadline(now, conn),
-                    Exchange::Idle
+                    Exchange::Api(_)
+                    | Exchange::Greeting(_)
+                    | Exchange::Idle
                     | Exchange::Opening(_)
                     | Exchange::Sending(_)
                     | Exchange::Poll(_)
@@ -205,6 +218,7 @@ impl Shard {
                     (used, is_event)
                 }
                 Role::Tunnel(_) => (self.pass_through(now, conn, rest), false),
+                Role::Errand(_) => return input.len(),
             };
             used_up += used;
             if !is_event && (used == 0 || used_up >= input.len()) {
@@ -269,7 +283,9 @@ impl Shard {
             Exchange::Stream(stream) => self.leave(&stream.members),
             Exchange::Asking(asking) => self.abandon_call(now, conn, &asking.call),
             Exchange::Proxying(call) => self.abandon_call(now, conn, &call),
-            Exchange::Idle
+            Exchange::Greeting(greeting) => self.abandon_greeting(now, *greeting),
+            Exchange::Api(_)
+            | Exchange::Idle
             | Exchange::Opening(_)
             | Exchange::Publishing(_)
             | Exchange::Published(_)
@@ -291,7 +307,9 @@ impl Shard {
                         self.resume_upstream(now, client);
                     }
                 }
-                Exchange::Asking(_)
+                Exchange::Api(_)
+                | Exchange::Asking(_)
+                | Exchange::Greeting(_)
                 | Exchange::Idle
                 | Exchange::Opening(_)
                 | Exchange::Poll(_)
@@ -311,7 +329,8 @@ impl Shard {
                 let other = tunnel.other;
                 self.resume_tunnel(now, other);
             }
-            Role::WebSocket(_) => {}
+            Role::WebSocket(_) => self.send_pending(now, conn),
+            Role::Errand(_) => {}
         }
     }
 }

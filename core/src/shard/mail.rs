@@ -1,7 +1,8 @@
 //! What shards say to each other. Between two shards the order is kept.
 
-use super::ConnId;
+use super::{ConnId, SessionMail};
 use crate::pubsub::{Body, Joined, MemberId, Message, Position, Topic};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::time::Duration;
 
@@ -68,6 +69,8 @@ pub enum Mail {
         /// What became of it.
         receipt: Result<Receipt, Busy>,
     },
+    /// About a session pool.
+    Session(Box<SessionMail>),
     /// From the host: stop accepting, finish what is under way, be done after this long at the latest.
     Shutdown(Duration),
 }

@@ -21,6 +21,7 @@
 //! | `follow.rs` | subscriptions: joining, fan-out, leaving |
 //! | `stream.rs`, `poll.rs`, `calls.rs` | subscribers by event stream, long-poll, WebSocket |
 //! | `publish.rs` | publishers |
+//! | `sessions/` | session pools: calls to backends, users, lattices |
 //! | `mail.rs`, `post.rs` | what shards say to each other, and what they do about it |
 //! | `slot.rs` | what is known about a connection |
 //! | `effect.rs` | what the host is asked for |
@@ -44,6 +45,7 @@ mod post;
 mod proxy;
 mod publish;
 mod request;
+mod sessions;
 mod shape;
 mod slot;
 mod stream;
@@ -56,6 +58,7 @@ pub use effect::{
     Access, Address, Completion, ConnId, Effect, FileId, FileRequest, IoError, Notice, OpId, Opened, Secret,
 };
 pub use mail::{Busy, Mail, Receipt};
+pub use sessions::{Order, Outcome, Place, Reply, SessionMail};
 pub use slot::Slot;
 pub use usage::Usage;
 
@@ -64,7 +67,7 @@ use crate::config::Config;
 use crate::conn::{Interest, Timeouts};
 use crate::http1::Limits;
 use crate::outbox::{Outbox, Storages};
-use crate::pubsub::{Epoch, Home, Subscribers};
+use crate::pubsub::{Epoch, Home, MemberId, Subscribers};
 use crate::rng::{Rng, Seed};
 use crate::text::date;
 use crate::throttle::Throttle;
@@ -114,6 +117,10 @@ pub struct Shard {
 
     home: Home,
     subscribers: Subscribers<ConnId>,
+    /// By session pool, what is at home here.
+    pools: Vec<sessions::Pool>,
+    /// Subscriptions by backends that are about to hold, and who waits for that.
+    joining: Vec<(MemberId, Reply)>,
     upstreams: Vec<Upstream<ConnId, Address>>,
     /// When an upstream wants something that no connection waits for.
     upkeep: Option<Instant>,
@@ -149,7 +156,7 @@ impl Agenda {
             slot.armed = Some(at);
             self.wheel.insert(at, conn);
         }
-        if !slot.is_changed {
+        if !slot.is_changed && !matches!(slot.role, slot::Role::Errand(_)) {
             slot.is_changed = true;
             self.changed.push_back(conn);
         }
@@ -188,6 +195,8 @@ impl Shard {
             throttle: Throttle::default(),
             home: Home::new(epoch, config.limits.pubsub),
             subscribers: Subscribers::new(),
+            pools: config.pools.iter().map(sessions::Pool::new).collect(),
+            joining: Vec::new(),
             upstreams: config.upstreams.iter().map(proxy::state).collect(),
             upkeep: config.upstreams.iter().any(|of| of.health.is_some()).then(Instant::default),
             scratch: Outbox::new(),
@@ -253,6 +262,8 @@ impl Shard {
             return Some(Instant::default());
         }
         let timers = crate::conn::earlier(self.agenda.wheel.poll_timeout(), self.home.poll_timeout());
+        let pools = self.pools.iter().filter_map(sessions::Pool::poll_timeout).min();
+        let timers = crate::conn::earlier(timers, pools);
         let upkeep = self.upkeep.filter(|_| self.shutdown.is_none());
         let timers = crate::conn::earlier(timers, upkeep);
         crate::conn::earlier(timers, self.shutdown.filter(|_| !self.slots.is_empty()))

@@ -51,6 +51,7 @@ impl Shard {
                 self.send(from, Mail::Published { conn, tag, topic, receipt });
             }
             Mail::Published { conn, tag, topic, receipt } => self.handle_published(now, conn, tag, &topic, receipt),
+            Mail::Session(mail) => self.handle_session_mail(now, *mail),
             Mail::Shutdown(grace) => self.handle_shutdown(now, grace),
         }
     }
@@ -72,13 +73,15 @@ impl Shard {
         let Some(slot) = slots.get_mut(conn) else { return };
         match &mut slot.role {
             Role::Client(client) if matches!(client.purpose, Purpose::Idle | Purpose::Probe) => client.conn.abort(),
-            Role::Client(_) | Role::Tunnel(_) => {}
+            Role::Client(_) | Role::Errand(_) | Role::Tunnel(_) => {}
             Role::Server(server) => {
                 server.conn.finish();
                 match server.exchange {
                     Exchange::Poll(_) => self.answer_poll(now, conn),
                     Exchange::Stream(_) => self.end_stream(now, conn),
-                    Exchange::Idle
+                    Exchange::Api(_)
+                    | Exchange::Greeting(_)
+                    | Exchange::Idle
                     | Exchange::Asking(_)
                     | Exchange::Opening(_)
                     | Exchange::Sending(_)
@@ -102,6 +105,7 @@ impl Shard {
             let Some(slot) = self.slots.get_mut(conn) else { continue };
             match &mut slot.role {
                 Role::Client(client) => client.conn.abort(),
+                Role::Errand(_) => self.drop_errand(now, conn),
                 Role::Server(server) => server.conn.abort(),
                 Role::Tunnel(tunnel) => tunnel.conn.abort(),
                 Role::WebSocket(socket) => socket.conn.abort(),

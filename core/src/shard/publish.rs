@@ -1,7 +1,7 @@
 //! `POST` of a message to a topic, and its receipt.
 
 use super::slot::{Exchange, Publishing};
-use super::{Busy, ConnId, Mail, Receipt, Shard};
+use super::{Busy, ConnId, Mail, Outcome, Receipt, Shard};
 use crate::conn::Content;
 use crate::http1::{FieldLines, Framing, Method, RequestHead, StatusCode};
 use crate::pubsub::{Body, Positions, Topic};
@@ -89,6 +89,13 @@ impl Shard {
         receipt: Result<Receipt, Busy>,
     ) {
         self.lend(conn);
+        if self.api_call(conn).is_some() {
+            let outcome = match receipt {
+                Ok(_) => Outcome::Done,
+                Err(Busy) => Outcome::Refused(503, "too much is on its way; try again".into()),
+            };
+            return self.handle_outcome(now, conn, tag, outcome);
+        }
         match self.slots.get(conn).map(|slot| &slot.role) {
             Some(super::slot::Role::WebSocket(_)) => self.answer_publish_call(now, conn, tag, topic, receipt),
             Some(super::slot::Role::Server(server)) if matches!(&server.exchange, Exchange::Published(of) if *of == tag) => {
@@ -108,8 +115,13 @@ impl Shard {
                     }
                 }
             }
-            Some(super::slot::Role::Client(_) | super::slot::Role::Server(_) | super::slot::Role::Tunnel(_)) | None => {
-            }
+            Some(
+                super::slot::Role::Client(_)
+                | super::slot::Role::Errand(_)
+                | super::slot::Role::Server(_)
+                | super::slot::Role::Tunnel(_),
+            )
+            | None => {}
         }
         self.settle(now, conn);
     }

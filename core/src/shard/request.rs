@@ -55,6 +55,10 @@ impl Shard {
         if self.answer_generally(now, conn, head) {
             return;
         }
+        let listener = self.slots.get(conn).map_or(0, |slot| slot.listener);
+        if let Some(pool) = config.listeners.get(usize::from(listener)).and_then(|listener| listener.pool) {
+            return self.start_api(now, conn, (head, framing), pool);
+        }
         self.dispatch(now, conn, head, framing, Passed::Nothing);
     }
 
@@ -129,6 +133,9 @@ impl Shard {
             Handler::Echo | Handler::WebSocket => {
                 return self.start_websocket(now, conn, head, framing, handler);
             }
+            Handler::Sessions(sessions) => {
+                return self.start_session(now, conn, (head, framing), (route.to.handler, sessions));
+            }
             Handler::Status(status) => return self.refuse(now, conn, *status, status.reason()),
             Handler::EventStream | Handler::Files(_) | Handler::LongPoll | Handler::Memory(_) | Handler::Proxy(_) => {}
         }
@@ -144,6 +151,7 @@ impl Shard {
             | Handler::Proxy(_)
             | Handler::Publish
             | Handler::Redirect(..)
+            | Handler::Sessions(_)
             | Handler::Status(_)
             | Handler::WebSocket => {}
         }
@@ -157,6 +165,13 @@ impl Shard {
         let Some(server) = self.server(conn) else { return };
         match &mut server.exchange {
             Exchange::Proxying(_) => self.forward_content(now, conn, data),
+            Exchange::Api(call) => {
+                if (call.content.len() + data.len()) as u64 > limit {
+                    self.refuse_api(now, conn, StatusCode::CONTENT_TOO_LARGE, "the content is too large", None);
+                } else {
+                    call.content.extend_from_slice(data);
+                }
+            }
             Exchange::Publishing(publishing) => {
                 if (publishing.content.len() + data.len()) as u64 > limit {
                     self.refuse(now, conn, StatusCode::CONTENT_TOO_LARGE, "the content is too large");
@@ -164,7 +179,8 @@ impl Shard {
                     publishing.content.extend_from_slice(data);
                 }
             }
-            Exchange::Idle
+            Exchange::Greeting(_)
+            | Exchange::Idle
             | Exchange::Asking(_)
             | Exchange::Opening(_)
             | Exchange::Sending(_)
@@ -179,8 +195,10 @@ impl Shard {
         let Some(server) = self.server(conn) else { return };
         match &server.exchange {
             Exchange::Proxying(_) => self.forward_end(now, conn, trailers),
+            Exchange::Api(_) => self.perform_api(now, conn),
             Exchange::Publishing(_) => self.publish_content(now, conn),
-            Exchange::Idle
+            Exchange::Greeting(_)
+            | Exchange::Idle
             | Exchange::Asking(_)
             | Exchange::Opening(_)
             | Exchange::Sending(_)
@@ -194,7 +212,7 @@ impl Shard {
     pub(super) fn server(&mut self, conn: ConnId) -> Option<&mut Server> {
         match &mut self.slots.get_mut(conn)?.role {
             Role::Server(server) => Some(server),
-            Role::Client(_) | Role::Tunnel(_) | Role::WebSocket(_) => None,
+            Role::Client(_) | Role::Errand(_) | Role::Tunnel(_) | Role::WebSocket(_) => None,
         }
     }
 }

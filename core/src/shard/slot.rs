@@ -5,7 +5,8 @@ use super::calls::Socket;
 use super::files::{Opening, Sending};
 use super::grant::Grant;
 use super::poll::Poll;
-use super::proxy::{Asking, Call, EndpointId, Purpose};
+use super::sessions::{ApiCall, Greeting};
+use super::proxy::{Asking, Call, EndpointId, Errand, Purpose};
 use super::shape::Shape;
 use super::stream::Stream;
 use super::{Address, ConnId};
@@ -53,6 +54,8 @@ pub(super) struct About {
 #[derive(Debug)]
 pub(super) enum Role {
     Client(Box<Client>),
+    /// No connection: a request of our own, with no client behind it.
+    Errand(Box<Errand>),
     Server(Server),
     Tunnel(Box<Tunnel>),
     WebSocket(Socket),
@@ -89,6 +92,10 @@ pub(super) struct Line {
 pub(super) enum Exchange {
     /// Nothing: between requests, or the rest of a request that was answered already.
     Idle,
+    /// A backend wants something of its session pool.
+    Api(Box<ApiCall>),
+    /// A WebSocket of a session pool is being authorised.
+    Greeting(Box<Greeting>),
     /// A file is being opened.
     Opening(Box<Opening>),
     /// A file is being sent.
@@ -160,6 +167,7 @@ impl Slot {
     pub(super) fn interest(&self) -> Interest {
         match &self.role {
             Role::Client(client) => client.conn.interest(),
+            Role::Errand(_) => Interest::default(),
             Role::Server(server) => server.conn.interest(),
             Role::Tunnel(tunnel) => tunnel.conn.interest(),
             Role::WebSocket(socket) => socket.conn.interest(),
@@ -169,6 +177,7 @@ impl Slot {
     pub(super) fn unsent(&self) -> &Outbox {
         match &self.role {
             Role::Client(client) => client.conn.unsent(),
+            Role::Errand(errand) => &errand.out,
             Role::Server(server) => server.conn.unsent(),
             Role::Tunnel(tunnel) => tunnel.conn.unsent(),
             Role::WebSocket(socket) => socket.conn.unsent(),
@@ -178,6 +187,7 @@ impl Slot {
     pub(super) fn outbox(&mut self) -> &mut Outbox {
         match &mut self.role {
             Role::Client(client) => client.conn.outbox(),
+            Role::Errand(errand) => &mut errand.out,
             Role::Server(server) => server.conn.outbox(),
             Role::Tunnel(tunnel) => tunnel.conn.outbox(),
             Role::WebSocket(socket) => socket.conn.outbox(),
@@ -192,13 +202,16 @@ impl Slot {
         }
         let deadline = match &self.role {
             Role::Client(client) => client.conn.deadline(),
+            Role::Errand(errand) => errand.call.deadline(),
             Role::Server(server) => {
                 let exchange = match &server.exchange {
                     Exchange::Poll(poll) => Some(poll.deadline()),
                     Exchange::Stream(stream) => Some(stream.heartbeat),
                     Exchange::Asking(asking) => asking.call.deadline(),
                     Exchange::Proxying(call) => call.deadline(),
-                    Exchange::Idle
+                    Exchange::Api(_)
+                    | Exchange::Greeting(_)
+                    | Exchange::Idle
                     | Exchange::Opening(_)
                     | Exchange::Sending(_)
                     | Exchange::Publishing(_)

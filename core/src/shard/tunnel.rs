@@ -30,7 +30,7 @@ impl Shard {
                 is_full = tunnel.conn.unsent().len() > HIGH_WATER;
             }
             // The other end has not been switched yet: its bytes wait.
-            Some(Role::Client(_) | Role::Server(_) | Role::WebSocket(_)) => return 0,
+            Some(Role::Client(_) | Role::Errand(_) | Role::Server(_) | Role::WebSocket(_)) => return 0,
             None => {}
         }
         if let Some(Role::Tunnel(tunnel)) = slots.get_mut(conn).map(|slot| &mut slot.role) {
@@ -82,7 +82,7 @@ impl Shard {
     fn other_end(&self, conn: ConnId) -> Option<ConnId> {
         match &self.slots.get(conn)?.role {
             Role::Tunnel(tunnel) => Some(tunnel.other),
-            Role::Client(_) | Role::Server(_) | Role::WebSocket(_) => None,
+            Role::Client(_) | Role::Errand(_) | Role::Server(_) | Role::WebSocket(_) => None,
         }
     }
 }

@@ -34,6 +34,9 @@ impl Shard {
                     self.note_success(client_id);
                     self.note_server(now, conn, client_id);
                 }
+                if self.is_errand(conn) {
+                    return self.note_errand_head(now, conn, client_id, &head);
+                }
                 let is_asking = self.server(conn).is_some_and(|server| matches!(server.exchange, Exchange::Asking(_)));
                 if is_asking {
                     self.take_answer(now, conn, client_id, &head, framing);
@@ -41,6 +44,7 @@ impl Shard {
                     self.forward_response(now, conn, client_id, &head, framing);
                 }
             }
+            ClientEvent::Content(data) if self.is_errand(conn) => self.note_errand_content(now, conn, client_id, data),
             ClientEvent::Content(data) => {
                 self.lend(conn);
                 let Self { slots, timeouts, .. } = self;
@@ -56,6 +60,7 @@ impl Shard {
                 }
                 self.settle(now, conn);
             }
+            ClientEvent::End(_) if self.is_errand(conn) => self.finish_errand(now, conn, client_id),
             ClientEvent::End(trailers) => self.finish_proxy(now, conn, client_id, trailers.as_ref()),
             ClientEvent::Failed(error) => self.fail_client(now, client_id, Failure::Unreadable(error)),
         }

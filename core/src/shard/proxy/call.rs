@@ -111,7 +111,9 @@ impl Server {
         match &mut self.exchange {
             Exchange::Proxying(call) => Some(call),
             Exchange::Asking(asking) => Some(&mut asking.call),
-            Exchange::Idle
+            Exchange::Api(_)
+            | Exchange::Greeting(_)
+            | Exchange::Idle
             | Exchange::Opening(_)
             | Exchange::Sending(_)
             | Exchange::Poll(_)
@@ -128,6 +130,7 @@ impl Shard {
     pub(super) fn call(&mut self, conn: ConnId) -> Option<&mut Call> {
         match &mut self.slots.get_mut(conn)?.role {
             Role::Server(server) => server.call(),
+            Role::Errand(errand) => Some(&mut errand.call),
             Role::Client(_) | Role::Tunnel(_) | Role::WebSocket(_) => None,
         }
     }

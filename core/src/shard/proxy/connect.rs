@@ -38,13 +38,12 @@ impl Shard {
         }
         upstream.queue.push(conn);
         let wait = if is_resolving { configured.connect_timeout } else { configured.queue_timeout };
-        if let Some(Slot { role: Role::Server(server), .. }) = self.slots.get_mut(conn)
-            && let Some(call) = server.call()
+        let Some(call) = self.call(conn) else { return };
+        call.wait_until = Some(now.instant + wait);
+        if call.is_streaming()
+            && let Some(server) = self.server(conn)
         {
-            call.wait_until = Some(now.instant + wait);
-            if call.is_streaming() {
-                server.conn.pause();
-            }
+            server.conn.pause();
         }
         self.settle(now, conn);
     }
@@ -128,19 +127,23 @@ impl Shard {
 
     /// The client connection gets the call, and as soon as it stands, the content.
     fn give(&mut self, now: Now, conn: ConnId, client_id: ConnId) {
-        let Self { slots, timeouts, config, .. } = self;
+        let config = Arc::clone(&self.config);
+        let slots = &self.slots;
         let Some(Slot { role: Role::Client(client), .. }) = slots.get(client_id) else { return };
         let (upstream, server, is_connected) = (client.upstream, client.server, client.conn.is_connected());
         let Some(configured) = config.upstreams.get(upstream) else { return };
         let introduction = (configured.proxy_protocol && !is_connected).then(|| introduction(slots.get(conn)));
-        let Some(Slot { role: Role::Server(downstream), .. }) = slots.get_mut(conn) else { return };
-        let Some(call) = downstream.call() else { return };
+        let Some(call) = self.call(conn) else { return };
         call.stage = Stage::Sent(client_id);
         call.wait_until = None;
-        let (message, needs_host) = (call.message.clone(), call.needs_host);
-        if call.is_streaming() && !is_connected {
+        let (message, needs_host, is_streaming) = (call.message.clone(), call.needs_host, call.is_streaming());
+        if is_streaming
+            && !is_connected
+            && let Some(downstream) = self.server(conn)
+        {
             downstream.conn.pause();
         }
+        let Self { slots, timeouts, .. } = self;
         let Some(Slot { role: Role::Client(client), .. }) = slots.get_mut(client_id) else { return };
         if let Some(header) = introduction {
             client.conn.outbox().extend(&header);

@@ -8,18 +8,21 @@
 //! | `answer.rs` | the backend's answer to the client |
 //! | `retry.rs` | what has failed: another server, or an error |
 //! | `ask.rs` | requests of our own, whose answer the client does not see |
+//! | `errand.rs` | requests of our own that no client's request waits for |
 //! | `probe.rs` | whether servers are up |
 
 mod answer;
 mod ask;
 mod call;
 mod connect;
+mod errand;
 mod forward;
 mod probe;
 mod retry;
 
 pub(super) use ask::Asking;
 pub(super) use call::{Call, EndpointId};
+pub(super) use errand::{Answer, Errand};
 
 use super::slot::{Exchange, Role, Slot};
 use super::{Address, ConnId, Shard};

@@ -154,6 +154,9 @@ impl Shard {
     pub(super) fn fail_call(&mut self, now: Now, conn: ConnId, failure: Failure) {
         let Some(call) = self.call(conn) else { return };
         let is_answered = call.is_answered;
+        if self.is_errand(conn) {
+            return self.end_errand(now, conn, Err(failure.status()));
+        }
         let Some(server) = self.server(conn) else { return };
         if let Exchange::Asking(_) = server.exchange {
             return self.answer_asking(now, conn, Err(failure.status()));

@@ -1,0 +1,178 @@
+//! Calls of clients to backends, and our own: one answer each, whatever happens.
+
+use super::super::proxy::Answer;
+use super::super::{ConnId, Shard};
+use super::Order;
+use crate::config::{Backend, Handler};
+use crate::handler::call::Refused;
+use crate::handler::remote::{self, Remote};
+use crate::http1::{FieldLines, StatusCode};
+use crate::session::{Status, User};
+use crate::time::Now;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use core::time::Duration;
+use serde_json::{Map, Value};
+
+/// For a call, if its upstream has no `total_timeout`.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a backend is told that a user is inactive, before it is given up: for about a quarter of an hour.
+const ATTEMPTS: u8 = 10;
+
+const FIELDS: FieldLines = FieldLines::new(concat!(
+    "user-agent: swindon/0.7.8 brolly/",
+    env!("CARGO_PKG_VERSION"),
+    "\r\ncontent-type: application/json\r\n"
+));
+
+/// What a request of ours is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::shard) enum Matter {
+    /// Whether this connection is let in.
+    Authorize(ConnId),
+    /// A call of this connection, with its meta object.
+    Call(ConnId, Map<String, Value>),
+    /// This user of this pool has become inactive: which of the pool's backends, which attempt.
+    Inactive(usize, User, usize, u8),
+}
+
+impl Shard {
+    /// A text message of a client.
+    pub(in crate::shard) fn handle_remote_call(&mut self, now: Now, conn: ConnId, text: &str) {
+        let call = match Remote::parse(text) {
+            Ok(call) => call,
+            Err(Refused(error)) => return self.send_text(now, conn, &error),
+        };
+        let limit = self.config.limits.calls;
+        let id = self.public_id(conn).to_string();
+        let Some(talk) = self.talk(conn) else { return };
+        let (pool, handler, user) = (talk.pool, talk.handler, Arc::clone(&talk.user));
+        let (is_full, authorization) = (talk.errands.len() >= limit, talk.authorization.clone());
+        if let Some(active) = call.active {
+            self.order(self.home_of(&user), pool, None, Order::Active(user, active));
+        }
+        let config = Arc::clone(&self.config);
+        let Some(Handler::Sessions(sessions)) = config.handlers.get(handler) else { return };
+        let backend = sessions.backend(&call.method);
+        let timeout = config.upstreams.get(backend.upstream).and_then(|upstream| upstream.total_timeout);
+        let (content, timeout) = (call.content(&id), timeout.unwrap_or(CALL_TIMEOUT));
+        let matter = Matter::Call(conn, call.meta.clone());
+        let errand = match is_full {
+            true => None,
+            false => self.post(now, backend, &call.method, Some(&authorization), content, timeout, matter),
+        };
+        match errand {
+            // It may have failed on the spot, and be answered.
+            Some(errand) if self.slots.get(errand).is_some() => {
+                if let Some(talk) = self.talk(conn) {
+                    talk.errands.push(errand);
+                }
+            }
+            Some(_) => {}
+            None => {
+                let answer = remote::failure(&call.meta, StatusCode::SERVICE_UNAVAILABLE);
+                self.send_text(now, conn, &answer);
+            }
+        }
+    }
+
+    /// Posts JSON to a backend.
+    #[expect(clippy::too_many_arguments, reason = "all of them are the request")]
+    pub(super) fn post(
+        &mut self,
+        now: Now,
+        backend: &Backend,
+        method: &str,
+        authorization: Option<&str>,
+        content: Vec<u8>,
+        timeout: Duration,
+        matter: Matter,
+    ) -> Option<ConnId> {
+        let path = backend.path(method);
+        let fields = |head: &mut crate::http1::HeadWriter<'_>| {
+            if let Some(authorization) = authorization {
+                head.field("authorization", authorization.as_bytes())?;
+            }
+            head.lines(FIELDS);
+            Ok(())
+        };
+        self.send_errand(now, (backend.upstream, &path), fields, content, timeout, matter)
+    }
+
+    /// A backend has answered a request of ours, or cannot.
+    pub(in crate::shard) fn handle_errand(
+        &mut self,
+        now: Now,
+        errand: ConnId,
+        matter: Matter,
+        outcome: Result<Answer, StatusCode>,
+    ) {
+        match matter {
+            Matter::Authorize(conn) => self.handle_authorized(now, conn, outcome),
+            Matter::Call(conn, meta) => {
+                let Some(talk) = self.talk(conn) else { return };
+                talk.errands.retain(|other| *other != errand);
+                let pool = talk.pool;
+                let is_strict = self.config.pools.get(pool).is_some_and(|pool| pool.dialect.is_strict());
+                let text = match outcome {
+                    Ok(Answer { status, content_type, content }) => {
+                        let is_json = !is_strict || remote::is_json(content_type.as_deref());
+                        remote::answer(&meta, status, is_json, &content)
+                    }
+                    Err(status) => remote::failure(&meta, status),
+                };
+                self.lend(conn);
+                self.send_text(now, conn, &text);
+                self.settle(now, conn);
+            }
+            Matter::Inactive(pool, user, backend, attempt) => {
+                let has_failed = !outcome.is_ok_and(|answer| answer.status.as_u16() < 500);
+                if has_failed && attempt < ATTEMPTS {
+                    self.retry_inactive(now, pool, user, backend, attempt);
+                }
+            }
+        }
+    }
+
+    /// Tells the backends of a pool that a user has become inactive.
+    pub(super) fn tell_inactive(&mut self, now: Now, pool: usize, user: &User) {
+        let backends = self.config.pools.get(pool).map_or(0, |pool| pool.inactivity.len());
+        for backend in 0..backends {
+            self.tell_one(now, pool, Arc::clone(user), backend, 1);
+        }
+    }
+
+    pub(super) fn tell_one(&mut self, now: Now, pool: usize, user: User, index: usize, attempt: u8) {
+        let config = Arc::clone(&self.config);
+        let Some(configured) = config.pools.get(pool) else { return };
+        let Some(backend) = configured.inactivity.get(index) else { return };
+        // Who is back meanwhile is not inactive: a late word would be a wrong one.
+        if attempt > 1 && self.pools.get(pool).is_some_and(|pool| pool.sessions.status(&user) == Status::Active) {
+            return;
+        }
+        let method = [configured.dialect.prefix(), ".session_inactive"].concat();
+        let authorization = authorization(configured.dialect.scheme(), &user);
+        let matter = Matter::Inactive(pool, Arc::clone(&user), index, attempt);
+        let content = b"[{}, [], {}]".to_vec();
+        let sent = self.post(now, backend, &method, Some(&authorization), content, CALL_TIMEOUT, matter);
+        if sent.is_none() && attempt < ATTEMPTS {
+            self.retry_inactive(now, pool, user, index, attempt);
+        }
+    }
+
+    fn retry_inactive(&mut self, now: Now, pool: usize, user: User, backend: usize, attempt: u8) {
+        let wait = Duration::from_secs(1 << attempt.min(8));
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.retries.insert((now.instant + wait, user, backend, attempt + 1));
+        }
+    }
+}
+
+/// How a user is named towards backends.
+pub(super) fn authorization(scheme: &str, user: &str) -> String {
+    format!("{scheme} {}", STANDARD.encode(format!("{{\"user_id\":{}}}", Value::from(user))))
+}

@@ -1,0 +1,60 @@
+//! Session pools: WebSockets whose calls go to backends, users, lattices, presence, and the interface for backends.
+//!
+//! Everything with a name has a home shard, which decides alone: a user, a namespace, a topic. All of it goes by mail, also within
+//! a shard, so that it does not matter who has which connection.
+//!
+//! | file | part |
+//! |---|---|
+//! | `greet.rs` | a connection is authorised by a backend, and opened |
+//! | `forward.rs` | calls of clients to backends, and what backends answer |
+//! | `api.rs` | requests of backends |
+//! | `connection.rs` | what is done to a connection on its own shard |
+//! | `home.rs` | what happens at the homes of users and namespaces |
+//! | `mail.rs` | what shards say to each other about it |
+
+mod api;
+mod connection;
+mod forward;
+mod greet;
+mod home;
+mod mail;
+
+pub(super) use api::ApiCall;
+pub(super) use connection::Talk;
+pub(super) use forward::Matter;
+pub(super) use greet::Greeting;
+pub use mail::{Order, Outcome, Place, Reply, SessionMail};
+
+use crate::config::SessionPool;
+use crate::conn::earlier;
+use crate::lattice::Namespaces;
+use crate::session::{Presence, Sessions, User};
+use crate::time::Instant;
+use alloc::collections::BTreeSet;
+
+/// What is at home here of a pool.
+#[derive(Debug)]
+pub(super) struct Pool {
+    sessions: Sessions<Place>,
+    presence: Presence,
+    lattices: Namespaces<Place>,
+    /// Inactivity that a backend could not be told: when to try again, whom, which backend, which attempt.
+    retries: BTreeSet<(Instant, User, usize, u8)>,
+}
+
+impl Pool {
+    pub(super) fn new(config: &SessionPool) -> Self {
+        Self {
+            sessions: Sessions::new(config.timeouts),
+            presence: Presence::default(),
+            lattices: Namespaces::new(config.lattices),
+            retries: BTreeSet::new(),
+        }
+    }
+
+    /// When it wants to be called.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let retry = self.retries.first().map(|(at, ..)| *at);
+        earlier(earlier(self.sessions.poll_timeout(), self.lattices.poll_timeout()), retry)
+    }
+}
