@@ -17,6 +17,7 @@ use crate::tls::Tls;
 use brolly_core::config::{Config, Handler};
 use brolly_core::driver::{Parts, fleet};
 use brolly_core::rng::Seed;
+use brolly_core::session::NodeId;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{self, ExitCode};
@@ -190,15 +191,19 @@ impl Server {
         let failed = |what: &'static str| {
             move |error: std::io::Error| Failure::new(format!("cannot {what}: {}", reason(&error)))
         };
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| Failure::new(format!("cannot get random numbers: {error}")))?;
-        let door = Door::new(&self.config, &self.listeners, self.tls.clone());
+        let (mut seed, mut name) = ([0; 32], [0; 18]);
+        for random in [&mut seed[..], &mut name] {
+            getrandom::fill(random).map_err(|error| Failure::new(format!("cannot get random numbers: {error}")))?;
+        }
+        let (mut config, clock) = (self.config, Clock::start());
+        config.node = NodeId::new(clock.now().unix, name);
+        let door = Door::new(&config, &self.listeners, self.tls.clone());
         let Sockets { shards, paths, .. } = self.sockets;
         let (fleet, control) =
-            fleet(&Arc::new(self.config), Seed(seed), u16::try_from(shards.len()).unwrap_or(u16::MAX));
+            fleet(&Arc::new(config), Seed(seed), u16::try_from(shards.len()).unwrap_or(u16::MAX));
         signals::handle(control, self.tls, self.passwords.clone(), paths.clone()).map_err(failed("handle signals"))?;
         let (log, log_thread) = Log::start(format).map_err(failed("start the log"))?;
-        let (clock, files) = (Clock::start(), Files::default());
+        let files = Files::default();
         let passwords = self.passwords;
         let mut threads = Vec::new();
         for (number, (parts, listeners)) in fleet.into_iter().zip(shards).enumerate() {

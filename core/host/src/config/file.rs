@@ -5,6 +5,7 @@ use super::admission::trust;
 use super::limits::{Written, entries};
 use super::listeners::listeners;
 use super::routes::routes;
+use super::sessions::pools;
 use super::shaping;
 use super::source::{Section, Source, boolean, kind, number};
 use super::tls::{Clients, servers};
@@ -45,6 +46,7 @@ fn read(source: Source<'_>, directory: &Path) -> Result<Settings, Failure> {
             "log",
             "routes",
             "server",
+            "session_pools",
             "threads",
             "tls",
             "trusted",
@@ -61,6 +63,7 @@ fn read(source: Source<'_>, directory: &Path) -> Result<Settings, Failure> {
     let mut clients = Clients::new(directory, &mut warnings);
     let names = upstreams(&file, &mut config, &mut clients)?;
     let clients = clients.all;
+    pools(&file, &mut config, &names)?;
     routes(&file, &mut config, &names, directory)?;
     let listeners = listeners(&file, &mut config, &servers, directory)?;
     let threads = file.get("threads", |value| {

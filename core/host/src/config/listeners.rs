@@ -1,6 +1,7 @@
 //! `listen` and `[[listeners]]`: where clients connect. `listen` is short for listeners that need nothing but an address;
 //! both may be there.
 
+use super::sessions;
 use super::source::{Section, boolean, string};
 use super::tls::Servers;
 use crate::args::{DEFAULT_LISTEN, parse_listen};
@@ -19,9 +20,9 @@ pub(super) fn listeners(
     tls: &Servers,
     directory: &Path,
 ) -> Result<Vec<Listener>, Failure> {
-    let mut all = short(file)?;
+    let (mut all, mut pools) = (short(file)?, Vec::new());
     for section in file.tables("listeners")? {
-        section.only(&["address", "mode", "proxy_protocol", "tls"], "a listener")?;
+        section.only(&["address", "mode", "proxy_protocol", "session_pool", "tls"], "a listener")?;
         let place = place(&section, directory)?;
         if let Some(other) =
             all.iter().find(|other| other.place == place && !matches!(place, Place::Tcp(a) if a.port() == 0))
@@ -35,15 +36,22 @@ pub(super) fn listeners(
                 "`proxy_protocol` needs to know whose word counts; write trusted = [\"10.0.0.0/8\"] at the top of the file",
             ));
         }
+        let pool = section.get("session_pool", |value| sessions::index(value, &config.pools))?;
+        pools.resize(all.len(), None);
+        pools.push(pool);
         all.push(Listener { place, tls: server, proxy_protocol });
     }
     if all.is_empty() {
         all.push(Listener::plain(Place::Tcp(parse_listen(DEFAULT_LISTEN).map_err(Failure::new)?)));
     }
     let hsts = |server: usize| tls.hsts.get(server).cloned().flatten();
-    let plain =
-        |listener: &Listener| config::Listener { is_tls: listener.tls.is_some(), hsts: listener.tls.and_then(hsts) };
-    config.listeners = all.iter().map(plain).collect();
+    pools.resize(all.len(), None);
+    let plain = |(listener, pool): (&Listener, &Option<usize>)| config::Listener {
+        is_tls: listener.tls.is_some(),
+        hsts: listener.tls.and_then(hsts),
+        pool: *pool,
+    };
+    config.listeners = all.iter().zip(&pools).map(plain).collect();
     config.https_port = https_port(&all);
     Ok(all)
 }

@@ -10,6 +10,7 @@ mod mistakes;
 mod policy;
 mod report;
 mod routes;
+mod sessions;
 mod shaping;
 mod source;
 mod tls;

@@ -45,6 +45,7 @@ pub fn defaults() -> String {
          #                         # \"file\" with path = \"./favicon.ico\"\n\
          #                         # \"redirect\" with location = \"/\", status = 307 and keep_path = false\n\
          #                         # \"status\" with status = 404\n\
+         #                         # \"sessions\" with pool = \"NAME\" and calls = {{ \"*\" = \"UPSTREAM\" }}\n\
          #                         # \"event-stream\", \"long-poll\", \"websocket\", \"publish\", \"echo\"\n\
          # access = {{ allow = [\"10.0.0.0/8\"], deny = [\"10.66.0.0/16\"] }}  # the longest prefix decides; others: 403\n\
          # limits = {{ requests = \"100/s\", burst = 200, connections = 50, bandwidth = \"1MiB/s\" }}  # per client; beyond: 429\n\
@@ -129,6 +130,10 @@ fn routes(config: &Config) -> String {
 fn describe(handler: &Handler, config: &Config) -> String {
     match handler {
         Handler::Echo => "echo".into(),
+        Handler::Sessions(sessions) => {
+            let pool = config.pools.get(sessions.pool).map_or("", |pool| &pool.name);
+            format!("sessions of the pool {pool}")
+        }
         Handler::EventStream => "event-stream".into(),
         Handler::Files(files) => super::files::describe(files),
         Handler::LongPoll => "long-poll".into(),

@@ -1,7 +1,7 @@
 //! The routes of the configuration file, and the handlers that they lead to.
 
 use super::source::{Section, boolean, number, string};
-use super::{files, policy};
+use super::{files, policy, sessions};
 use crate::args::check_prefix;
 use crate::failure::{Failure, did_you_mean};
 use brolly_core::config::{Config, Destination, Handler, Proxy};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 /// The handlers by name, and the keys that each has besides those of all routes.
-const HANDLERS: [(&str, &[&str]); 10] = [
+const HANDLERS: [(&str, &[&str]); 11] = [
     ("echo", &[]),
     ("event-stream", &[]),
     ("file", files::FILE_KEYS),
@@ -24,6 +24,7 @@ const HANDLERS: [(&str, &[&str]); 10] = [
     ("proxy", &["upstream", "replace", "buffer_requests"]),
     ("publish", &[]),
     ("redirect", &["keep_path", "location", "status"]),
+    ("sessions", sessions::ROUTE_KEYS),
     ("status", &["status"]),
     ("websocket", &[]),
 ];
@@ -65,6 +66,7 @@ pub(super) fn routes(
             "proxy" => proxy(&section, upstreams)?,
             "publish" => Handler::Publish,
             "redirect" => redirect(&section)?,
+            "sessions" => sessions::handler(&section, &config.pools, upstreams)?,
             "status" => {
                 let range = "must be a status from 200 to 599";
                 Handler::Status(section.need("status", "404", |value| status(value, 200..=599, range))?)

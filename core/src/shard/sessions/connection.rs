@@ -51,7 +51,7 @@ impl Shard {
     /// An order for one of this shard's connections.
     pub(super) fn handle_order(&mut self, now: Now, pool: usize, reply: Option<Reply>, order: Order) {
         match order {
-            Order::Subscribe(conn, topic) => return self.subscribe(conn, topic, reply),
+            Order::Subscribe(conn, topic) => return self.subscribe(conn, &topic, reply),
             Order::Unsubscribe(conn, topic) => self.unsubscribe(conn, &topic),
             Order::Subscriptions(conn) => {
                 let topics = self.topics_of(conn);
@@ -103,19 +103,19 @@ impl Shard {
         self.reply(reply, Outcome::Done);
     }
 
-    fn subscribe(&mut self, conn: ConnId, topic: Topic, reply: Option<Reply>) {
+    fn subscribe(&mut self, conn: ConnId, topic: &Topic, reply: Option<Reply>) {
         let limit = self.config.limits.subscriptions;
         let members = match self.members(conn) {
             Some(members) => members.clone(),
             None => return self.reply(reply, Outcome::Done),
         };
-        if members.iter().any(|member| self.subscribers.topic(*member) == Some(&topic)) {
+        if members.iter().any(|member| self.subscribers.topic(*member) == Some(topic)) {
             return self.reply(reply, Outcome::Done);
         }
         if members.len() >= limit {
             return self.reply(reply, Outcome::Refused(400, format!("no more than {limit} topics at a time")));
         }
-        let joined = self.follow(conn, core::slice::from_ref(&topic), &Since::Now);
+        let joined = self.follow(conn, core::slice::from_ref(topic), &Since::Now);
         if let Some(members) = self.members(conn) {
             members.extend_from_slice(&joined);
         }

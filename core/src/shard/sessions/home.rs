@@ -40,15 +40,15 @@ impl Shard {
         match order {
             Order::Apply(name, delta) => {
                 let updates = pool.lattices.apply(now.instant, &name, delta);
-                return self.end_update(index, reply, &name, updates.map(|updates| (updates, None)));
+                return self.end_update(index, reply, &name, updates);
             }
             Order::AttachTo(name, delta, place, user) => {
                 let attached = pool.lattices.attach(now.instant, &name, delta, place, &user);
-                let attached = attached.map(|(updates, state)| {
-                    let all = Update { to: [place].into(), state };
-                    (updates, Some(all))
+                let updates = attached.map(|(mut updates, state)| {
+                    updates.push(Update { to: [place].into(), state });
+                    updates
                 });
-                return self.end_update(index, reply, &name, attached);
+                return self.end_update(index, reply, &name, updates);
             }
             Order::DetachFrom(name, place, user) => pool.lattices.detach(&name, place, &user),
             Order::Closed(name, place, user) => pool.lattices.close(&name, place, &user),
@@ -161,11 +161,11 @@ impl Shard {
         pool: usize,
         reply: Option<Reply>,
         name: &Name,
-        updates: Result<(Vec<Update<Place>>, Option<Update<Place>>), Full>,
+        updates: Result<Vec<Update<Place>>, Full>,
     ) {
         let outcome = match updates {
-            Ok((updates, all)) => {
-                for Update { to, state } in updates.into_iter().chain(all) {
+            Ok(updates) => {
+                for Update { to, state } in updates {
                     self.tell_places(pool, &to, name, state);
                 }
                 Outcome::Done
