@@ -37,6 +37,26 @@ const MISTAKES: &[(&str, &str)] = &[
         "2: `content_bytes` must be a size such as \"512B\", \"64KiB\" or \"1MiB\", not \"5MB\"",
     ),
     ("[limits]\nconections = 5", "2: `conections` is not a key of [limits]; did you mean `connections`?"),
+    // Session pools.
+    (
+        "[session_pools.chat]\ninactivity = ['app']",
+        "2: `inactivity` names \"app\", but there is no [upstreams.app]; add it with url = \"http://localhost:8111\"",
+    ),
+    ("[session_pools.chat]\nactive_at_least = '3h'", "2: `active_at_least` must not be longer than active_at_most, 2h"),
+    (
+        "[session_pools.chat]\nkeys = ['short']",
+        "2: `keys` must be 16 or more characters each, without spaces, such as `openssl rand -hex 16` makes",
+    ),
+    ("[session_pools.chat]\ndialect = 'swindn'", "2: `dialect` is not \"swindn\"; did you mean `swindon`?"),
+    ("[[routes]]\nhandler = 'sessions'", "1: `pool` is missing; write pool = \"NAME\""),
+    (
+        "[[routes]]\nhandler = 'sessions'\npool = 'chat'",
+        "3: `pool` names \"chat\", but there is no [session_pools.chat]; add it",
+    ),
+    (
+        "[upstreams.app]\nurl = 'http://a'\n[session_pools.chat]\n[[routes]]\nhandler = 'sessions'\npool = 'chat'\ncalls = { 'chat.*' = 'app' }",
+        "7: `calls` must say where all other calls go; add \"*\" = \"app\"",
+    ),
     // Routes.
     ("routes = {}", "1: `routes` must be written [[routes]]"),
     ("[[routes]]\nroot = 'src'", "1: `handler` is missing; write handler = \"files\""),
