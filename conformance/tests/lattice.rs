@@ -107,10 +107,8 @@ fn value() -> impl Strategy<Value = (&'static str, Value)> {
     prop_oneof![
         (0..4_u64).prop_map(|number| ("n_counter", Value::Counter(Counter(number)))),
         prop::collection::btree_set(member, 0..4).prop_map(|set| ("s_set", Value::Set(Set(set)))),
-        (-2..3_i32, "[0-9]|\"[a-b]\"").prop_map(|(stamp, value)| (
-            "x_register",
-            Value::Register(register(f64::from(stamp) / 2.0, &value))
-        )),
+        (-2..3_i32, "[0-9]|\"[a-b]\"")
+            .prop_map(|(stamp, value)| ("x_register", Value::Register(register(f64::from(stamp) / 2.0, &value)))),
     ]
 }
 

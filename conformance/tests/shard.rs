@@ -138,7 +138,8 @@ fn who_has_said_everything_gets_all_answers() {
 fn strict_transport_security_is_said_where_the_listener_has_it() {
     let mut config = Config::clone(&config(Limits::default()));
     let value = "max-age=31536000; includeSubDomains";
-    config.listeners = vec![Listener::default(), Listener { is_tls: true, hsts: Some(value.into()), ..Listener::default() }];
+    config.listeners =
+        vec![Listener::default(), Listener { is_tls: true, hsts: Some(value.into()), ..Listener::default() }];
     let mut shard = Shard::new(Arc::new(config), 0, 1, Seed([7; 32]));
     for (listener, expected) in [(0, 0), (1, 1)] {
         let peer = Some(SocketAddr::from(([10, 0, 0, 1], 1024)));

@@ -199,8 +199,7 @@ impl Server {
         config.node = NodeId::new(clock.now().unix, name);
         let door = Door::new(&config, &self.listeners, self.tls.clone());
         let Sockets { shards, paths, .. } = self.sockets;
-        let (fleet, control) =
-            fleet(&Arc::new(config), Seed(seed), u16::try_from(shards.len()).unwrap_or(u16::MAX));
+        let (fleet, control) = fleet(&Arc::new(config), Seed(seed), u16::try_from(shards.len()).unwrap_or(u16::MAX));
         signals::handle(control, self.tls, self.passwords.clone(), paths.clone()).map_err(failed("handle signals"))?;
         let (log, log_thread) = Log::start(format).map_err(failed("start the log"))?;
         let files = Files::default();

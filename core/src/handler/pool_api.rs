@@ -181,7 +181,11 @@ mod tests {
         let (id, topic) = ("X-1".to_string(), "a.b".to_string());
         for (method, path, expected) in [
             (Method::Put, "/v1/connection/X-1/subscriptions/a/b", Ok(Request::Subscribe(id.clone(), topic.clone()))),
-            (Method::Delete, "/v1/connection/X-1/subscriptions/a/b", Ok(Request::Unsubscribe(id.clone(), topic.clone()))),
+            (
+                Method::Delete,
+                "/v1/connection/X-1/subscriptions/a/b",
+                Ok(Request::Unsubscribe(id.clone(), topic.clone())),
+            ),
             (Method::Get, "/v1/connection/X-1/subscriptions", Ok(Request::Subscriptions(id.clone()))),
             (Method::Post, "/v1/publish/a/b", Ok(Request::Publish(topic.clone()))),
             (Method::Post, "/v1/publish/a/", Ok(Request::Publish("a.".into()))),

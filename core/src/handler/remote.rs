@@ -213,7 +213,8 @@ mod tests {
 
     #[test]
     fn a_call_reaches_its_backend_as_it_was_written() {
-        let call = Remote::parse(r#"["a.b",{"connection_id":"mine","request_id":1,"active":7},[1, 2.50],{"k":"v"}]"#).unwrap();
+        let call =
+            Remote::parse(r#"["a.b",{"connection_id":"mine","request_id":1,"active":7},[1, 2.50],{"k":"v"}]"#).unwrap();
         let content = String::from_utf8(call.content("id-1")).unwrap();
         assert_eq!(content, r#"[{"connection_id":"id-1","active":7,"request_id":1},[1, 2.50],{"k":"v"}]"#);
         assert_eq!((call.method.as_str(), call.active), ("a.b", Some(Duration::from_secs(7))));
@@ -228,10 +229,22 @@ mod tests {
         for (text, answer) in [
             ("x", r#"["error",{"error_kind":"validation_error"},"a call is"#),
             (r#"["a",{"request_id":1},[]]"#, r#"["error",{"error_kind":"validation_error"},"a call is"#),
-            (r#"["a",{"request_id":1},{},{}]"#, r#"["error",{"error_kind":"validation_error","request_id":1},"a call is"#),
-            (r#"["",{"request_id":1},[],{}]"#, r#"["error",{"error_kind":"validation_error","request_id":1},"invalid method"]"#),
-            (r#"["swindon.x",{"request_id":1},[],{}]"#, r#"["error",{"error_kind":"validation_error","request_id":1},"invalid method"]"#),
-            (r#"["a",{"request_id":-1},[],{}]"#, r#"["error",{"error_kind":"validation_error","request_id":-1},"invalid request id"]"#),
+            (
+                r#"["a",{"request_id":1},{},{}]"#,
+                r#"["error",{"error_kind":"validation_error","request_id":1},"a call is"#,
+            ),
+            (
+                r#"["",{"request_id":1},[],{}]"#,
+                r#"["error",{"error_kind":"validation_error","request_id":1},"invalid method"]"#,
+            ),
+            (
+                r#"["swindon.x",{"request_id":1},[],{}]"#,
+                r#"["error",{"error_kind":"validation_error","request_id":1},"invalid method"]"#,
+            ),
+            (
+                r#"["a",{"request_id":-1},[],{}]"#,
+                r#"["error",{"error_kind":"validation_error","request_id":-1},"invalid request id"]"#,
+            ),
             (r#"["a",{},[],{}]"#, r#"["error",{"error_kind":"validation_error"},"invalid request id"]"#),
         ] {
             let Refused(error) = Remote::parse(text).unwrap_err();
@@ -244,8 +257,18 @@ mod tests {
         let status = |status| StatusCode::new(status).unwrap();
         for (code, is_json, content, text) in [
             (200, true, r#"{"b":1,"a":2.50}"#, r#"["result",{"error_kind":"x","request_id":1},{"b":1,"a":2.50}]"#),
-            (200, true, "[not a valid json", r#"["error",{"error_kind":"data_error","request_id":1},"expected ident at line 1 column 3"]"#),
-            (200, true, "", r#"["error",{"error_kind":"data_error","request_id":1},"EOF while parsing a value at line 1 column 0"]"#),
+            (
+                200,
+                true,
+                "[not a valid json",
+                r#"["error",{"error_kind":"data_error","request_id":1},"expected ident at line 1 column 3"]"#,
+            ),
+            (
+                200,
+                true,
+                "",
+                r#"["error",{"error_kind":"data_error","request_id":1},"EOF while parsing a value at line 1 column 0"]"#,
+            ),
             (200, false, "1", r#"["error",{"error_kind":"http_error","http_error":500,"request_id":1},null]"#),
             (204, false, "", r#"["error",{"error_kind":"http_error","http_error":204,"request_id":1},null]"#),
             (400, true, "[1]", r#"["error",{"error_kind":"http_error","http_error":400,"request_id":1},[1]]"#),

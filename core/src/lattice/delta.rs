@@ -91,11 +91,13 @@ fn object(what: &str, json: Json) -> Result<Map<String, Json>, InvalidDelta> {
 }
 
 fn values(key: &str, variables: Map<String, Json>) -> Result<Variables, InvalidDelta> {
-    let value = |(name, json): (String, Json)| match Value::parse(&name, json) {
+    let value = |(name, json): (String, Json)| {
+        match Value::parse(&name, json) {
         Some(value) => Ok((name.into(), value)),
         None => Err(InvalidDelta(
             format!("{key}.{name}: neither NAME_counter with an integer, nor NAME_set with an array of strings and integers, nor NAME_register with [stamp, value]").into(),
         )),
+    }
     };
     variables.into_iter().map(value).collect()
 }

@@ -95,7 +95,16 @@ mod tests {
             let id = PublicId { node, shard, conn };
             assert_eq!(PublicId::parse(&id.to_string()), Some(id));
         }
-        for text in ["", "-1", "AaH_hUDQ________________________", "AaH_hUDQ________________________-", "AaH_hUDQ________________________-x", "AaH_hUDQ_______________________/-1", "AaH_hUDQ________________________-+1", "x-1"] {
+        for text in [
+            "",
+            "-1",
+            "AaH_hUDQ________________________",
+            "AaH_hUDQ________________________-",
+            "AaH_hUDQ________________________-x",
+            "AaH_hUDQ_______________________/-1",
+            "AaH_hUDQ________________________-+1",
+            "x-1",
+        ] {
             assert_eq!(PublicId::parse(text), None, "{text}");
         }
     }

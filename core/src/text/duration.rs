@@ -36,7 +36,9 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_people_write_them() {
-        for (text, seconds) in [("10s", 10), ("1 hour", 3600), ("1h 12m", 4320), ("90 minutes", 5400), (" 2d1s ", 172_801)] {
+        for (text, seconds) in
+            [("10s", 10), ("1 hour", 3600), ("1h 12m", 4320), ("90 minutes", 5400), (" 2d1s ", 172_801)]
+        {
             assert_eq!(parse(text), Some(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "10", "s", "1 fortnight", "-1s", "1.5s", "1s,", "99999999999999999999s", "600y"] {

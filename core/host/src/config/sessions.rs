@@ -5,8 +5,8 @@ use super::source::{Section, boolean, kind, list, string};
 use super::units::{format_duration, parse_duration, parse_size};
 use crate::failure::{Failure, did_you_mean};
 use brolly_core::config::{Backend, Config, Dialect, Handler, SessionPool, Sessions};
-use brolly_core::session::Timeouts;
 use brolly_core::lattice;
+use brolly_core::session::Timeouts;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +81,10 @@ fn pool(section: &Section<'_, '_>, name: &str, upstreams: &BTreeMap<&str, usize>
     let keys = section.get("keys", |value| {
         let keys = list(value, "[\"a long random text\"]")?;
         match keys.iter().find(|key| key.len() < 16 || !key.bytes().all(|byte| byte.is_ascii_graphic())) {
-            Some(_) => Err("must be 16 or more characters each, without spaces, such as `openssl rand -hex 16` makes".to_owned()),
+            Some(_) => {
+                Err("must be 16 or more characters each, without spaces, such as `openssl rand -hex 16` makes"
+                    .to_owned())
+            }
             None => Ok(keys.into_iter().map(Into::into).collect()),
         }
     })?;
@@ -103,13 +106,17 @@ pub(super) fn handler(
 ) -> Result<Handler, Failure> {
     let pool = section.need("pool", "\"NAME\"", |value| index(value, pools))?;
     let mut calls = section.need("calls", "{ \"*\" = \"app\" }", |value| {
-        let table = value.as_table().ok_or_else(|| format!("must be a table such as {{ \"*\" = \"app\" }}, not {}", kind(value)))?;
+        let table = value
+            .as_table()
+            .ok_or_else(|| format!("must be a table such as {{ \"*\" = \"app\" }}, not {}", kind(value)))?;
         let call = |(pattern, value): (&toml::Spanned<std::borrow::Cow<'_, str>>, &toml::Spanned<DeValue<'_>>)| {
             let (pattern, value) = (pattern.get_ref().as_ref(), string(value.get_ref())?);
             let name = pattern.strip_suffix(".*").unwrap_or(pattern);
             let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
             if pattern != "*" && (name.is_empty() || !name.chars().all(is_name)) {
-                return Err(format!("must have methods such as \"chat.send\", \"chat.*\" or \"*\" as keys, not \"{pattern}\""));
+                return Err(format!(
+                    "must have methods such as \"chat.send\", \"chat.*\" or \"*\" as keys, not \"{pattern}\""
+                ));
             }
             Ok((Box::<str>::from(pattern), backend(value, upstreams)?))
         };

@@ -56,7 +56,13 @@ impl Shard {
         if !pool.keys.is_empty() {
             let shown = head.fields.get("authorization").and_then(|value| value.strip_prefix(b"Bearer "));
             if !shown.is_some_and(|shown| pool.keys.iter().any(|key| is_same(key.as_bytes(), shown))) {
-                return self.refuse_api(now, conn, StatusCode::UNAUTHORIZED, "a bearer key of this pool is needed", None);
+                return self.refuse_api(
+                    now,
+                    conn,
+                    StatusCode::UNAUTHORIZED,
+                    "a bearer key of this pool is needed",
+                    None,
+                );
             }
         }
         let request = match Request::parse(head.method, head.target.path()) {
@@ -173,7 +179,9 @@ impl Shard {
             };
             let code = farewell.code.unwrap_or(1000);
             if !matches!(code, 1000 | 1001 | 1008 | 1011..=1014 | 3000..=4999) || farewell.reason.len() > 123 {
-                return Err(bad("code is 1000, 1001, 1008, 1011 to 1014 or 3000 to 4999; reason has 123 bytes at most".into()));
+                return Err(bad(
+                    "code is 1000, 1001, 1008, 1011 to 1014 or 3000 to 4999; reason has 123 bytes at most".into(),
+                ));
             }
             Ok((code, farewell.reason.into()))
         };

@@ -292,4 +292,3 @@ pub(super) fn text_frame(text: &str) -> Bytes {
     let filled = out.slices(&mut slices);
     Bytes::from(slices.iter().take(filled).copied().collect::<Vec<_>>().concat())
 }
-
