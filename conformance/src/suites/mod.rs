@@ -28,7 +28,7 @@ struct Suite {
     run: fn(&Bench, &Binary, Duration) -> Outcome,
 }
 
-const SUITES: [Suite; 6] = [
+const SUITES: [Suite; 7] = [
     Suite {
         name: "curl",
         about: "files, proxy, topics, limits, deadlines, command line and signals, by curl and raw sockets",
@@ -51,8 +51,15 @@ const SUITES: [Suite; 6] = [
         run: scripts::node,
     },
     Suite {
+        name: "script",
+        about: "brolly.js in Node: random worlds for its machine, its types, and each transport against a server",
+        needs: "Node.js 20 or later, npm",
+        limit: Duration::from_secs(240),
+        run: scripts::brolly_js,
+    },
+    Suite {
         name: "browser",
-        about: "the chat room in headless Chromium, over all three transports",
+        about: "brolly.js and the chat room in headless Chromium, over all three transports",
         needs: "Chromium, Node.js 20 or later, npm",
         limit: Duration::from_secs(600),
         run: scripts::browser,

@@ -31,11 +31,19 @@ pub(super) fn python(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome
 }
 
 pub(super) fn node(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
+    in_node("node", bench, binary, limit)
+}
+
+pub(super) fn brolly_js(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
+    in_node("script", bench, binary, limit)
+}
+
+fn in_node(suite: &str, bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
     match tools::node_with_packages(bench) {
         Ok((node, modules)) => {
             let mut command = Command::new(node);
-            command.env("NODE_PATH", modules).arg(bench.home().join("clients/node/main.js"));
-            script("node", &mut command, bench, binary, limit)
+            command.env("NODE_PATH", modules).arg(bench.home().join("clients").join(suite).join("main.js"));
+            script(suite, &mut command, bench, binary, limit)
         }
         Err(missing) => Outcome::Missing(missing),
     }

@@ -109,6 +109,27 @@ fn a_large_file_comes_whole_to_a_slow_reader() {
 }
 
 #[test]
+fn the_script_is_there_with_all_that_it_loads() {
+    both(|binary| {
+        let root = directory("script");
+        let server = binary.serve("dev", &["--threads", "1", root.to_str().unwrap()]);
+        let (mut said, mut parts) = (String::new(), vec!["brolly.js".to_owned()]);
+        let mut next = 0;
+        while let Some(part) = parts.get(next).cloned() {
+            let answer = server.get(&format!("/-/{part}"));
+            said += &with(&answer, &["200 OK", "content-type: text/javascript", "cache-control: no-cache", "etag: "]);
+            let names = answer.split('"').filter_map(|piece| piece.strip_prefix("./")).map(str::to_owned);
+            let new: Vec<_> = names.filter(|name| !parts.contains(name)).collect();
+            parts.extend(new);
+            next += 1;
+        }
+        assert!(parts.len() > 3 && parts.iter().any(|part| part.contains("worker")), "{parts:?}");
+        said += &with(&server.get("/-/brolly.d.ts"), &["200 OK", "content-type: text/plain", "etag: "]);
+        said + &with(&server.get("/-/nothing.js"), &["404 "])
+    });
+}
+
+#[test]
 fn the_chat_room_is_there_with_all_its_parts() {
     both(|binary| {
         let server = binary.serve("demo", &["--threads", "1"]);

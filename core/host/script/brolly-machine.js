@@ -223,7 +223,10 @@ export class Machine {
 
   tick(now) {
     for (const call of this.#calls.values()) {
-      if (call.until <= now) this.#answer(call, { kind: "timeout", reason: "no answer in time" });
+      if (call.until > now) continue;
+      this.#answer(call, { kind: "timeout", reason: "no answer in time" });
+      // A connection that does not answer may be dead although nobody said so.
+      if (call.sent) this.#check(now);
     }
     for (const [name, at] of [...this.#timers]) {
       // One that was due before may have changed it.

@@ -190,6 +190,7 @@ export class Brolly extends EventTarget {
 
   #hear({ type, id, ...rest }) {
     if (type === "state") {
+      if (JSON.stringify(rest) === JSON.stringify(this.#status)) return;
       this.#status = rest;
       if (rest.transport) remember(this.#base, rest.transport);
       this.dispatchEvent(new Event("statechange"));

@@ -235,7 +235,7 @@ mod tests {
             (
                 "[[routes]]\nhandler = 'xyzzy'",
                 "2: `handler` is not \"xyzzy\"; there is `echo`, `event-stream`, `file`, `files`, `long-poll`, `proxy`, `publish`, \
-                 `redirect`, `sessions`, `status` and `websocket`",
+                 `redirect`, `script`, `sessions`, `status` and `websocket`",
             ),
             (
                 "[[routes]]\nhandler = 'echo'\nroot = '.'",

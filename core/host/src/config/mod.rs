@@ -108,6 +108,7 @@ fn plain(open: &Open) -> Vec<listen::Listener> {
 
 /// What `demo` and `dev` have under `/-/`.
 fn realtime(config: &mut Config) {
+    mount(config, "/-", Handler::Memory(assets::script()));
     mount(config, "/-/sse", Handler::EventStream);
     mount(config, "/-/poll", Handler::LongPoll);
     mount(config, "/-/ws", Handler::WebSocket);
@@ -164,7 +165,8 @@ mod tests {
         assert_eq!(to("/y"), Some(&proxy(1, None)));
         assert_eq!(config.upstreams[1].servers, [Server::tcp("::1", 80)]);
         assert_eq!(to("/-/publish/a/b"), Some(&Handler::Publish));
-        let Some(Handler::Files(files)) = to("/-/other") else { panic!("no files") };
+        assert_eq!(to("/-/brolly.js"), Some(&Handler::Memory(assets::script())));
+        let Some(Handler::Files(files)) = to("/other") else { panic!("no files") };
         assert!(Path::new(&*files.root).is_absolute() && files.root.ends_with("/src"));
     }
 

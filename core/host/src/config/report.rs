@@ -137,7 +137,10 @@ fn describe(handler: &Handler, config: &Config) -> String {
         Handler::EventStream => "event-stream".into(),
         Handler::Files(files) => super::files::describe(files),
         Handler::LongPoll => "long-poll".into(),
-        Handler::Memory(assets) => format!("{} files inside the binary", assets.len()),
+        Handler::Memory(assets) => match assets.iter().any(|asset| &*asset.path == "brolly.js") {
+            true => "script (brolly.js)".into(),
+            false => format!("{} files inside the binary", assets.len()),
+        },
         Handler::Proxy(proxy) => {
             let to = config.upstreams.get(proxy.upstream).map(|upstream| {
                 let path = proxy.replace_prefix.as_deref().unwrap_or_default();

@@ -3,6 +3,7 @@
 use super::source::{Section, boolean, number, string};
 use super::{files, policy, sessions};
 use crate::args::check_prefix;
+use crate::assets;
 use crate::failure::{Failure, did_you_mean};
 use brolly_core::config::{Config, Destination, Handler, Proxy};
 use brolly_core::handler::redirect::{Redirect, Www};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 /// The handlers by name, and the keys that each has besides those of all routes.
-const HANDLERS: [(&str, &[&str]); 11] = [
+const HANDLERS: [(&str, &[&str]); 12] = [
     ("echo", &[]),
     ("event-stream", &[]),
     ("file", files::FILE_KEYS),
@@ -24,6 +25,7 @@ const HANDLERS: [(&str, &[&str]); 11] = [
     ("proxy", &["upstream", "replace", "buffer_requests"]),
     ("publish", &[]),
     ("redirect", &["keep_path", "location", "status"]),
+    ("script", &[]),
     ("sessions", sessions::ROUTE_KEYS),
     ("status", &["status"]),
     ("websocket", &[]),
@@ -66,6 +68,7 @@ pub(super) fn routes(
             "proxy" => proxy(&section, upstreams)?,
             "publish" => Handler::Publish,
             "redirect" => redirect(&section)?,
+            "script" => Handler::Memory(assets::script()),
             "sessions" => sessions::handler(&section, &config.pools, upstreams)?,
             "status" => {
                 let range = "must be a status from 200 to 599";
