@@ -1,6 +1,6 @@
 //! A shard whose host is a test: sockets take everything at once, files are in memory, time stands still.
 
-use brolly_core::config::{Coding, Config, Destination, Files, Handler, Policy};
+use brolly_core::config::{Coding, Config, Destination, Files, Handler, Policy, WebSocket};
 use brolly_core::handler::files::{Codings, Stamp};
 use brolly_core::http1::StatusCode;
 use brolly_core::rng::Seed;
@@ -189,7 +189,7 @@ fn handlers() -> [(&'static str, Handler); 7] {
         ("/-/poll", Handler::LongPoll),
         ("/-/publish", Handler::Publish),
         ("/-/sse", Handler::EventStream),
-        ("/-/ws", Handler::WebSocket),
+        ("/-/ws", Handler::WebSocket(WebSocket::default())),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! Connections and whole shards: how the bytes are cut must not matter.
 #![cfg(not(loom))]
 
-use brolly_core::config::{Asset, Config, Handler, Limits};
+use brolly_core::config::{Asset, Config, Handler, Limits, WebSocket};
 use brolly_core::conn::{
     ClientConn, ClientEvent, Content, Message, Patience, ServerConn, ServerEvent, WebSocketConn, WebSocketEvent,
 };
@@ -135,7 +135,7 @@ fn shard(input: &[u8], cuts: &[usize]) -> Vec<u8> {
         ("/poll", Handler::LongPoll),
         ("/publish", Handler::Publish),
         ("/sse", Handler::EventStream),
-        ("/ws", Handler::WebSocket),
+        ("/ws", Handler::WebSocket(WebSocket::default())),
         ("/echo", Handler::Echo),
     ] {
         let to = config.handlers.len();

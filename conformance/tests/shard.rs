@@ -1,7 +1,7 @@
 //! A whole shard, driven by hand: what must hold for any splitting and interleaving, and bugs that were found.
 #![cfg(not(loom))]
 
-use brolly_core::config::{Asset, Config, Files, Handler, Limits, Listener};
+use brolly_core::config::{Asset, Config, Files, Handler, Limits, Listener, WebSocket};
 use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route, Routes};
 use brolly_core::shard::{Accepted, ConnId, Effect, IoError, Mail, Shard};
@@ -17,7 +17,7 @@ fn at(seconds: u64) -> Now {
 fn config(limits: Limits) -> Arc<Config> {
     let handlers = vec![
         ("/echo", Handler::Echo),
-        ("/ws", Handler::WebSocket),
+        ("/ws", Handler::WebSocket(WebSocket::default())),
         ("/sse", Handler::EventStream),
         ("/poll", Handler::LongPoll),
         ("/publish", Handler::Publish),

@@ -4,7 +4,7 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
 
-use brolly_core::config::{Asset, Config, Handler};
+use brolly_core::config::{Asset, Config, Handler, WebSocket};
 use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route};
 use brolly_core::shard::{ConnId, Effect, IoError, Shard};
@@ -140,7 +140,7 @@ fn demo() -> Config {
         ("/", page),
         ("/-/sse", Handler::EventStream),
         ("/-/poll", Handler::LongPoll),
-        ("/-/ws", Handler::WebSocket),
+        ("/-/ws", Handler::WebSocket(WebSocket::default())),
         ("/-/publish", Handler::Publish),
         ("/-/echo", Handler::Echo),
     ] {

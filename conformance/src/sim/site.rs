@@ -1,6 +1,6 @@
 //! What the simulated shards serve, and what their answers must be.
 
-use brolly_core::config::{Asset, Config, Files, Handler, Limits, Proxy, Server, Upstream};
+use brolly_core::config::{Asset, Config, Files, Handler, Limits, Proxy, Server, Upstream, WebSocket};
 use brolly_core::http1::StatusCode;
 use brolly_core::route::{HostPattern, Route, Routes};
 use brolly_core::upstream::Eject;
@@ -58,7 +58,7 @@ pub(crate) fn config(limits: Limits) -> Arc<Config> {
         ("/num", Handler::Proxy(Proxy { upstream: 1, replace_prefix: Some("/api".into()), buffer_requests: true })),
         ("/gone", Handler::Status(StatusCode::new(410).unwrap_or(StatusCode::NOT_FOUND))),
         ("/-/echo", Handler::Echo),
-        ("/-/ws", Handler::WebSocket),
+        ("/-/ws", Handler::WebSocket(WebSocket::default())),
         ("/-/sse", Handler::EventStream),
         ("/-/poll", Handler::LongPoll),
         ("/-/publish", Handler::Publish),

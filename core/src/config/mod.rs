@@ -124,7 +124,21 @@ pub enum Handler {
     /// Nothing but a status and its reason.
     Status(StatusCode),
     /// WebSocket calls and messages of the topics in the query.
-    WebSocket,
+    WebSocket(WebSocket),
+}
+
+/// What is agreed on when a WebSocket for calls is opened.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WebSocket {
+    /// The subprotocols under whose names the calls are known. The first in the client's order is chosen; a client that
+    /// asks for others only is let in without one.
+    pub subprotocols: Arc<[Box<str>]>,
+}
+
+impl Default for WebSocket {
+    fn default() -> Self {
+        Self { subprotocols: ["v1.swindon-lattice+json".into()].into() }
+    }
 }
 
 /// One file of [`Handler::Memory`].

@@ -123,23 +123,29 @@ impl Cors {
             && head.fields.get("access-control-request-method").is_some()
     }
 
+    /// Whether `origin` may use the route.
+    pub fn admits(&self, origin: &[u8]) -> bool {
+        match &self.origins {
+            Origins::Any => true,
+            Origins::Listed(list) => list.iter().any(|known| known.matches(origin)),
+        }
+    }
+
     /// Adds the lines that let the origin of a request read the answer. `false`: it may not, or the request has none.
     pub fn allow(&self, request: &Fields<'_>, is_preflight: bool, lines: &mut CheckedLines) -> bool {
         // RFC 6454 §7.3: one line, one origin. More of them are nobody's.
         let mut origins = request.all("origin");
         let Some(origin) = origins.next().filter(|_| origins.next().is_none()) else { return false };
-        if let Origins::Listed(list) = &self.origins {
-            let is_allowed = list.iter().any(|known| known.matches(origin));
-            if !is_allowed || lines.push("access-control-allow-origin", origin).is_err() {
-                return false;
-            }
+        let is_any = self.origins == Origins::Any;
+        if !self.admits(origin) || !is_any && lines.push("access-control-allow-origin", origin).is_err() {
+            return false;
         }
         if self.credentials {
             let _ = lines.push("access-control-allow-credentials", b"true");
         }
         if is_preflight {
             lines.extend(&self.preflight);
-        } else if self.origins != Origins::Any {
+        } else if !is_any {
             lines.extend(&self.answer);
         }
         true

@@ -14,3 +14,4 @@ pub mod pool_api;
 pub mod redirect;
 pub mod remote;
 pub mod template;
+pub mod websocket;

@@ -137,7 +137,7 @@ impl<'a> Authority<'a> {
     }
 
     /// Whether both are the same: names have no case, and the port that a scheme has needs not be said (RFC 9110 §4.2.3).
-    pub(super) fn is_same(&self, other: Self, is_https: bool) -> bool {
+    pub(crate) fn is_same(&self, other: Self, is_https: bool) -> bool {
         let port = |of: Self| of.port.unwrap_or(if is_https { 443 } else { 80 });
         self.host.eq_ignore_ascii_case(other.host) && port(*self) == port(other)
     }

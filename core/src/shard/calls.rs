@@ -2,12 +2,13 @@
 
 use super::follow::Members;
 use super::sessions::Talk;
-use super::slot::{Exchange, Role};
+use super::slot::{Exchange, Role, Slot};
 use super::{Busy, ConnId, Receipt, Shard};
 use crate::config::Handler;
 use crate::conn::{WebSocketConn, WebSocketEvent};
 use crate::handler::call::{self, Call, Refused, Request};
 use crate::handler::follow::{Since, Topics, Wanted, write_recovery};
+use crate::handler::websocket::may_open;
 use crate::http1::{FieldLines, Framing, RequestHead, StatusCode, Version};
 use crate::pubsub::{Body, Joined, MemberId, Message, Position, Positions, Topic};
 use crate::time::Now;
@@ -18,9 +19,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
-
-/// The subprotocol whose grammar the calls have.
-const SUBPROTOCOLS: &[&str] = &["v1.swindon-lattice+json"];
+use smallvec::SmallVec;
 
 /// An open WebSocket.
 #[derive(Debug)]
@@ -67,13 +66,11 @@ impl Shard {
         framing: Framing,
         handler: &Handler,
     ) {
-        let minor = u8::from(head.version == Version::Http11);
-        let supported = if *handler == Handler::Echo { &[] } else { SUBPROTOCOLS };
-        let accepted = match handshake::accept(head.method.as_str(), minor, head.fields.iter(), supported) {
-            _ if framing != Framing::Empty => Err(handshake::Refusal::HasContent),
-            answer => answer,
+        let supported: SmallVec<[&str; 4]> = match handler {
+            Handler::WebSocket(settings) => settings.subprotocols.iter().map(|name| &**name).collect(),
+            _ => SmallVec::new(),
         };
-        let accepted = match accepted {
+        let accepted = match self.accept_websocket(conn, head, framing, &supported) {
             Ok(accepted) => accepted,
             Err(refusal) => return self.refuse_websocket(now, conn, refusal),
         };
@@ -138,6 +135,27 @@ impl Shard {
             slot.role = Role::WebSocket(socket);
         }
         true
+    }
+
+    /// The server's side of the opening handshake, with what the route says about origins.
+    pub(super) fn accept_websocket<'s>(
+        &self,
+        conn: ConnId,
+        head: &RequestHead<'_>,
+        framing: Framing,
+        supported: &[&'s str],
+    ) -> Result<handshake::Accepted<'s>, handshake::Refusal> {
+        let minor = u8::from(head.version == Version::Http11);
+        let accepted = handshake::accept(head.method.as_str(), minor, head.fields.iter(), supported)?;
+        if framing != Framing::Empty {
+            return Err(handshake::Refusal::HasContent);
+        }
+        let Some(Slot { role: Role::Server(server), .. }) = self.slots.get(conn) else { return Ok(accepted) };
+        let is_page = head.fields.get("origin").is_some();
+        if is_page && !may_open(&head.fields, self.asked_host(conn, head), server.shape.cors(&self.config)) {
+            return Err(handshake::Refusal::Origin);
+        }
+        Ok(accepted)
     }
 
     pub(super) fn refuse_websocket(&mut self, now: Now, conn: ConnId, refusal: handshake::Refusal) {

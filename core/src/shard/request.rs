@@ -130,7 +130,7 @@ impl Shard {
                 return self.refuse(now, conn, StatusCode::NOT_IMPLEMENTED, "this method is not known here");
             }
             Handler::Publish => return self.start_publish(now, conn, head, framing, rest),
-            Handler::Echo | Handler::WebSocket => {
+            Handler::Echo | Handler::WebSocket(_) => {
                 return self.start_websocket(now, conn, head, framing, handler);
             }
             Handler::Sessions(sessions) => {
@@ -153,7 +153,7 @@ impl Shard {
             | Handler::Redirect(..)
             | Handler::Sessions(_)
             | Handler::Status(_)
-            | Handler::WebSocket => {}
+            | Handler::WebSocket(_) => {}
         }
     }
 

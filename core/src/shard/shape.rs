@@ -8,7 +8,7 @@ use crate::handler::cors::Cors;
 use crate::handler::pages::Page;
 use crate::handler::redirect::{Canonical, Verdict};
 use crate::handler::template::Facts;
-use crate::http1::{CheckedLines, EncodeError, FieldLines, HeadWriter, RequestHead, StatusCode};
+use crate::http1::{Authority, CheckedLines, EncodeError, FieldLines, HeadWriter, RequestHead, StatusCode};
 use crate::time::Now;
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -86,6 +86,12 @@ impl Shard {
             return false;
         }
         true
+    }
+
+    /// Where the client has asked: what a peer that is believed says of it, or the request itself.
+    pub(super) fn asked_host<'h>(&self, conn: ConnId, head: &RequestHead<'h>) -> Option<Authority<'h>> {
+        let client = self.slots.get(conn).and_then(|slot| admit::client(&self.config, slot, head).ok());
+        client.and_then(|client| client.host).or(head.host())
     }
 
     /// Whether the client has asked at the right address.
@@ -170,6 +176,11 @@ impl Shape {
             let name = "strict-transport-security";
             let _ = head.retain(|known| !known.eq_ignore_ascii_case(name)).field(name, hsts.as_bytes());
         }
+    }
+
+    /// Who else may use the route.
+    pub(super) fn cors<'c>(&self, config: &'c Config) -> Option<&'c Cors> {
+        shaping(config, self.policy)?.cors.as_ref()
     }
 
     /// What an error of the route looks like.

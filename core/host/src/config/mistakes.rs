@@ -74,6 +74,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "3: there is a route for / on the same host in line 1 already; remove one",
     ),
     (
+        "[[routes]]\nhandler = 'websocket'\nsubprotocols = ['v1 chat']",
+        "3: `subprotocols` must be names such as \"v1.chat\", without spaces, not \"v1 chat\"",
+    ),
+    (
         "[[routes]]\nhandler = 'proxy'\nupstream = 'app'",
         "3: `upstream` names \"app\", but there is no [upstreams.app]; add it with url = \"http://localhost:8111\"",
     ),

@@ -24,7 +24,7 @@ use crate::assets;
 use crate::failure::Failure;
 use crate::listen::{self, Place};
 use crate::tls::Client;
-use brolly_core::config::{Config, Files, Handler, Listener, Proxy, Server, Upstream};
+use brolly_core::config::{Config, Files, Handler, Listener, Proxy, Server, Upstream, WebSocket};
 use brolly_core::route::{HostPattern, Route};
 use std::num::NonZeroU16;
 use std::path::Path;
@@ -111,7 +111,7 @@ fn realtime(config: &mut Config) {
     mount(config, "/-", Handler::Memory(assets::script()));
     mount(config, "/-/sse", Handler::EventStream);
     mount(config, "/-/poll", Handler::LongPoll);
-    mount(config, "/-/ws", Handler::WebSocket);
+    mount(config, "/-/ws", Handler::WebSocket(WebSocket::default()));
     mount(config, "/-/publish", Handler::Publish);
     mount(config, "/-/echo", Handler::Echo);
 }

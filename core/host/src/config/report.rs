@@ -156,7 +156,7 @@ fn describe(handler: &Handler, config: &Config) -> String {
             format!("redirect to {location} with {status}{how}")
         }
         Handler::Status(status) => format!("status {status} {}", status.reason()),
-        Handler::WebSocket => "websocket".into(),
+        Handler::WebSocket(settings) => format!("websocket, subprotocols {}", settings.subprotocols.join(", ")),
     }
 }
 

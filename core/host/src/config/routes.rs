@@ -1,13 +1,13 @@
 //! The routes of the configuration file, and the handlers that they lead to.
 
-use super::source::{Section, boolean, number, string};
+use super::source::{Section, boolean, list, number, string};
 use super::{files, policy, sessions};
 use crate::args::check_prefix;
 use crate::assets;
 use crate::failure::{Failure, did_you_mean};
-use brolly_core::config::{Config, Destination, Handler, Proxy};
+use brolly_core::config::{Config, Destination, Handler, Proxy, WebSocket};
 use brolly_core::handler::redirect::{Redirect, Www};
-use brolly_core::http1::StatusCode;
+use brolly_core::http1::{CheckedLines, StatusCode};
 use brolly_core::route::{HostPattern, Route};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -28,7 +28,7 @@ const HANDLERS: [(&str, &[&str]); 12] = [
     ("script", &[]),
     ("sessions", sessions::ROUTE_KEYS),
     ("status", &["status"]),
-    ("websocket", &[]),
+    ("websocket", &["subprotocols"]),
 ];
 
 /// Reads [[routes]] into `config`; relative paths begin at `directory`.
@@ -74,7 +74,7 @@ pub(super) fn routes(
                 let range = "must be a status from 200 to 599";
                 Handler::Status(section.need("status", "404", |value| status(value, 200..=599, range))?)
             }
-            _ => Handler::WebSocket,
+            _ => websocket(&section)?,
         });
         let line = section.source.line(section.span_start);
         let key = (host.clone(), prefix.trim_end_matches('/'));
@@ -111,6 +111,17 @@ fn proxy(section: &Section<'_, '_>, upstreams: &BTreeMap<&str, usize>) -> Result
     })?;
     let buffer_requests = section.get("buffer_requests", boolean)?.unwrap_or(false);
     Ok(Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into), buffer_requests }))
+}
+
+fn websocket(section: &Section<'_, '_>) -> Result<Handler, Failure> {
+    let subprotocols = section.get("subprotocols", |value| {
+        let names = list(value, "[\"v1.chat\"]")?;
+        match names.iter().find(|name| CheckedLines::default().push(name, b"").is_err()) {
+            Some(wrong) => Err(format!("must be names such as \"v1.chat\", without spaces, not \"{wrong}\"")),
+            None => Ok(names.into_iter().map(Into::into).collect()),
+        }
+    })?;
+    Ok(Handler::WebSocket(subprotocols.map_or_else(WebSocket::default, |subprotocols| WebSocket { subprotocols })))
 }
 
 /// The number of an upstream by its name.

@@ -9,11 +9,11 @@ use super::super::{ConnId, Shard};
 use super::{Matter, Order, Place, Reply, Talk};
 use crate::config::Sessions;
 use crate::handler::remote::{self, Verdict};
-use crate::http1::{Framing, RequestHead, StatusCode, Version};
+use crate::http1::{Framing, RequestHead, StatusCode};
 use crate::pubsub::Message;
 use crate::session::PublicId;
 use crate::time::Now;
-use crate::ws::{CloseCode, Opcode, handshake};
+use crate::ws::{CloseCode, Opcode};
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -49,12 +49,7 @@ impl Shard {
         (head, framing): (&RequestHead<'_>, Framing),
         (handler, sessions): (usize, &Sessions),
     ) {
-        let minor = u8::from(head.version == Version::Http11);
-        let accepted = match handshake::accept(head.method.as_str(), minor, head.fields.iter(), &[SUBPROTOCOL]) {
-            _ if framing != Framing::Empty => Err(handshake::Refusal::HasContent),
-            answer => answer,
-        };
-        let accepted = match accepted {
+        let accepted = match self.accept_websocket(conn, head, framing, &[SUBPROTOCOL]) {
             Ok(accepted) => accepted,
             Err(refusal) => return self.refuse_websocket(now, conn, refusal),
         };

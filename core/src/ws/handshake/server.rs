@@ -28,6 +28,8 @@ pub enum Refusal {
     NoKey,
     /// Another method than GET.
     NotGet,
+    /// An `Origin` from which nobody may open a WebSocket here (§4.2.2, §10.2). It is up to the caller to find that out.
+    Origin,
     /// No `Upgrade: websocket` with `Connection: upgrade`, or HTTP/1.0, where they mean nothing (RFC 9110 §7.8).
     NotUpgrade,
 }
@@ -37,6 +39,7 @@ impl Refusal {
     pub const fn status(self) -> u16 {
         match self {
             Self::BadVersion => 426,
+            Self::Origin => 403,
             Self::BadKey | Self::HasContent | Self::NoKey | Self::NotGet | Self::NotUpgrade => 400,
         }
     }
@@ -45,7 +48,7 @@ impl Refusal {
     pub const fn version(self) -> Option<&'static str> {
         match self {
             Self::BadVersion => Some("13"),
-            Self::BadKey | Self::HasContent | Self::NoKey | Self::NotGet | Self::NotUpgrade => None,
+            Self::BadKey | Self::HasContent | Self::NoKey | Self::NotGet | Self::NotUpgrade | Self::Origin => None,
         }
     }
 }
@@ -58,6 +61,7 @@ impl fmt::Display for Refusal {
             Self::HasContent => "a WebSocket handshake has no content",
             Self::NoKey => "Sec-WebSocket-Key is missing",
             Self::NotGet => "a WebSocket handshake is a GET",
+            Self::Origin => "this origin may not open WebSockets here",
             Self::NotUpgrade => "not a request to upgrade to websocket",
         })
     }
