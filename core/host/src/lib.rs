@@ -9,6 +9,7 @@ pub mod config;
 pub mod door;
 mod failure;
 pub mod files;
+mod import;
 pub mod io;
 pub mod listen;
 pub mod log;

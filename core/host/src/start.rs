@@ -8,6 +8,7 @@ use crate::config::{self, Settings, defaults};
 use crate::door::Door;
 use crate::failure::Failure;
 use crate::files::Files;
+use crate::import;
 use crate::io::reason;
 use crate::listen::{self, Bound, Listener, Local, Sockets, systemd};
 use crate::log::{Format, Log, say};
@@ -88,6 +89,11 @@ fn run(name: &str, command: Command, drive: fn(Seat), network: &impl Network) ->
             let server = Server::open(Settings::dev(&dev)?, &another(&dev.open))?;
             server.welcome(&format!("{name} dev"));
             server.run(drive, Format::readable())
+        }
+        Command::Import(wanted) => {
+            let imported = import::swindon(&wanted.file)?;
+            imported.notes.iter().for_each(|note| say(&format!("{name} import: {note}")));
+            print(&imported.toml)
         }
         Command::Publish(publish) => print(&client::publish(&publish)?),
         Command::Serve(serve) => {

@@ -39,6 +39,8 @@ pub enum Command {
     Serve(Serve),
     /// Read a configuration file and say what it means, without serving it
     Check(Check),
+    /// Turn the configuration of another server into one of ours, on standard output
+    Import(Import),
     /// Make certificates for development
     #[command(subcommand)]
     Cert(CertCommand),
@@ -103,6 +105,14 @@ pub struct Check {
     /// Print all defaults as a configuration file
     #[arg(long)]
     pub defaults: bool,
+}
+
+/// `import`.
+#[derive(Args, Clone, Debug, Eq, PartialEq)]
+pub struct Import {
+    /// Swindon's main configuration file, in YAML
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// `cert`.
@@ -189,7 +199,12 @@ fn check(name: &str, command: Command) -> Result<Command, String> {
             }
             ("dev", &dev.open)
         }
-        Command::Cert(_) | Command::Serve(_) | Command::Check(_) | Command::Publish(_) | Command::Tail(_) => {
+        Command::Cert(_)
+        | Command::Import(_)
+        | Command::Serve(_)
+        | Command::Check(_)
+        | Command::Publish(_)
+        | Command::Tail(_) => {
             return Ok(command);
         }
     };
@@ -329,7 +344,7 @@ mod tests {
             ("srve", "`srve` is not a command; did you mean `serve`?"),
             (
                 "xyzzy",
-                "`xyzzy` is not a command; there is `demo`, `dev`, `serve`, `check`, `cert`, `publish` and `tail`",
+                "`xyzzy` is not a command; there is `demo`, `dev`, `serve`, `check`, `import`, `cert`, `publish` and `tail`",
             ),
             ("demo --lisen 80", "`--lisen` is not an option here; did you mean `--listen`?"),
             ("demo --foo", "`--foo` is not an option here; write `brolly demo --listen 127.0.0.1:8080 --threads 2`"),

@@ -17,7 +17,7 @@ mod tls;
 mod units;
 mod upstreams;
 
-pub(crate) use units::rough_size;
+pub(crate) use units::{format_duration, format_size, rough_size};
 
 use crate::args::{Dev, Open};
 use crate::assets;

@@ -5,7 +5,7 @@ use super::{files, policy, sessions};
 use crate::args::check_prefix;
 use crate::assets;
 use crate::failure::{Failure, did_you_mean};
-use brolly_core::config::{Config, Destination, Handler, Proxy, WebSocket};
+use brolly_core::config::{Asset, Config, Destination, Handler, Proxy, WebSocket};
 use brolly_core::handler::redirect::{Redirect, Www};
 use brolly_core::http1::{CheckedLines, StatusCode};
 use brolly_core::route::{HostPattern, Route};
@@ -16,8 +16,9 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 /// The handlers by name, and the keys that each has besides those of all routes.
-const HANDLERS: [(&str, &[&str]); 12] = [
+const HANDLERS: [(&str, &[&str]); 13] = [
     ("echo", &[]),
+    ("empty-gif", &[]),
     ("event-stream", &[]),
     ("file", files::FILE_KEYS),
     ("files", files::DIRECTORY_KEYS),
@@ -30,6 +31,9 @@ const HANDLERS: [(&str, &[&str]); 12] = [
     ("status", &["status"]),
     ("websocket", &["subprotocols"]),
 ];
+
+/// One transparent pixel.
+const EMPTY_GIF: &[u8] = b"GIF89a\x01\x00\x01\x00\x00\xff\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x00;";
 
 /// Reads [[routes]] into `config`; relative paths begin at `directory`.
 pub(super) fn routes(
@@ -61,6 +65,7 @@ pub(super) fn routes(
         let to = Destination { handler: config.handlers.len(), policy };
         config.handlers.push(match handler {
             "echo" => Handler::Echo,
+            "empty-gif" => Handler::Memory(vec![Asset::new("", "image/gif", EMPTY_GIF.into())].into()),
             "event-stream" => Handler::EventStream,
             "file" => Handler::Files(Arc::new(files::file(&section, directory)?)),
             "files" => Handler::Files(Arc::new(files::files(&section, directory)?)),

@@ -1,0 +1,192 @@
+//! `import`: the configuration of another server as one of ours. So far Swindon's.
+//!
+//! | file | part |
+//! |---|---|
+//! | `yaml.rs` | Swindon's dialect of YAML: tags, merges, includes, mixins, units |
+//! | `swindon.rs` | its sections but the routes |
+//! | `routes.rs` | its routes, handlers and authorizers |
+//! | `toml.rs` | what is written |
+//!
+//! What has no equivalent becomes a comment where it would stand, and is said again on standard error.
+
+mod routes;
+mod swindon;
+mod toml;
+mod yaml;
+
+use crate::failure::Failure;
+use std::path::Path;
+
+/// What an import has made of a file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Imported {
+    /// A configuration file.
+    pub(crate) toml: String,
+    /// What it cannot say.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Reads a configuration of Swindon.
+///
+/// # Errors
+/// It cannot be read, or is not what Swindon would accept.
+pub(crate) fn swindon(path: &Path) -> Result<Imported, Failure> {
+    let name = path.display().to_string();
+    let root = yaml::load(path).map_err(|text| Failure::new(format!("{name}: {text}")))?;
+    swindon::convert(&root, &name).map_err(|text| Failure::new(format!("{name}: {text}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use std::fs;
+
+    fn import(name: &str, files: &[(&str, &str)]) -> (String, Vec<String>) {
+        let folder = std::env::temp_dir().join(format!("brolly-import-{}-{name}", std::process::id()));
+        fs::create_dir_all(folder.join("public/files/secret")).unwrap();
+        for (name, text) in files {
+            fs::write(folder.join(name), text.replace("ROOT", folder.to_str().unwrap())).unwrap();
+        }
+        let Imported { toml, notes } = swindon(&folder.join(files[0].0)).unwrap();
+        let path = folder.join("brolly.toml");
+        fs::write(&path, &toml).unwrap();
+        let settings = config::load(&path).unwrap_or_else(|failure| panic!("{failure}\n{toml}"));
+        fs::remove_dir_all(folder).unwrap();
+        (format!("{toml}\n{}", settings.report()), notes)
+    }
+
+    const MAIN: &str = r#"
+listen:
+- 127.0.0.1:8080
+- "[::1]:8081"
+max-connections: 10k
+keep_alive_timeout: 1m 30s
+server-name: null
+set-user: www
+_VARS:
+  common: &common
+    extra-headers: {X-Frame-Options: DENY}
+mixins:
+  app1-: app1.yaml
+routing:
+  localhost/empty.gif: gif
+  localhost/files: files
+  localhost/: proxy
+  localhost/files/secret: files@local
+  "*.example.com": app1-site
+  www.old.example.net: strip
+  "*/ws": chat
+networks:
+  localhost: [127.0.0.1, "::1", 10.0.0.0/8]
+authorizers:
+  local: !SourceIp
+    allowed-network: localhost
+    forwarded-ip-header: X-Real-Ip
+    accept-forwarded-headers-from: localhost
+handlers:
+  gif: !EmptyGif {}
+  files: !Static
+    <<: *common
+    mode: relative_to_domain_root
+    path: ROOT/public
+    text-charset: utf-8
+    generate-index: true
+  proxy: !Proxy
+    mode: forward
+    ip-header: X-Real-IP
+    max-payload-size: 10Mi
+    destination: be/prefix
+  strip: !StripWWWRedirect
+  chat: !SwindonLattice
+    session-pool: chat
+    http-route: proxy
+    message-handlers:
+      "*": be/
+      room.*: be/base
+    compatibility: v0.6.2
+session-pools:
+  chat:
+    listen: [127.0.0.1:8082]
+    inactivity-handlers: [be/inactive]
+    new-connection-idle-timeout: 10s
+http-destinations:
+  be:
+    addresses: [localhost:8111, 127.0.0.1:8112]
+    backend-connections-per-ip-port: 0x10
+    queue-size-for-503: 100_000
+    keep-alive-timeout: 4 sec
+    override-host-header: swindon.internal
+    request-id-header: X-Request-Id
+"#;
+
+    const MIXIN: &str = "
+handlers:
+  app1-site: !SingleFile
+    path: ROOT/app1.yaml
+    content-type: text/html
+";
+
+    #[test]
+    fn a_file_that_uses_much_becomes_one_that_is_right() {
+        let (text, notes) = import("much", &[("main.yaml", MAIN), ("app1.yaml", MIXIN)]);
+        for line in [
+            "listen = [\"127.0.0.1:8080\", \"[::1]:8081\"]",
+            "server = false",
+            "connections = 10000",
+            "idle_timeout = \"90s\"",
+            "servers = [\"http://localhost:8111\", \"http://127.0.0.1:8112\"]",
+            "connections = 16",
+            "queue = 100000",
+            "host = \"swindon.internal\"",
+            "inactivity = [\"be/inactive\"]",
+            "dialect = \"tangle\"",
+            "active_when_connected = \"10s\"",
+            "calls = { \"*\" = \"be\", \"room.*\" = \"be/base\" }",
+            "replace = \"/prefix/\"",
+            "content_bytes = \"10MiB\"",
+            "request_fields = { set = { X-Real-IP = \"{client}\", X-Request-Id = \"{id}\" } }",
+            "access = { allow = [\"127.0.0.0/24\", \"::1\", \"10.0.0.0/8\"] }",
+            "response_fields = { set = { X-Frame-Options = \"DENY\" } }",
+            "listing = true",
+            "location = \"http://old.example.net\"",
+            "host = \"example.com\"",
+            "sessions of the pool chat",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        for note in ["set-user", "http-route", "forwarded-ip-header", "content-type", "a bare IPv4 address"] {
+            assert!(notes.iter().any(|text| text.contains(note)), "{note} is not in {notes:#?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_listens_on_nothing_special() {
+        let (text, notes) = import("empty", &[("main.yaml", "{}")]);
+        assert!(text.contains("no routes") && notes.len() == 1, "{text} {notes:?}");
+    }
+
+    #[test]
+    fn mistakes_are_said() {
+        let folder = std::env::temp_dir().join(format!("brolly-import-{}-mistakes", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("main.yaml");
+        for (text, message) in [
+            ("a: [", "did not find expected node content"),
+            ("routing: []", "routing must be a mapping"),
+            ("routing: {localhost: abc}", "there is no handler abc"),
+            ("routing: {localhost/a/: abc}", "Path must not end with / in \"localhost/a/\""),
+            ("unknown: 1", "there is no option unknown"),
+            ("handlers: {a: !Unknown {}}", "there is no handler of the kind Unknown"),
+            ("keep-alive-timeout: soon", "keep-alive-timeout must be a duration"),
+            ("max-connections: 10MiB", "max-connections must be a number"),
+            ("mixins: {a-: missing.yaml}", "missing.yaml: there is no such file or directory"),
+            ("x: !*Include ../a.yaml", "an include cannot leave the directory"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let failure = swindon(&path).expect_err(text).to_string();
+            assert!(failure.contains(message), "{text}: {failure}");
+        }
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,375 @@
+//! Swindon's routes, handlers and authorizers.
+//!
+//! Three things differ. There, the longest entry for a host decides, and no other host is tried: here each host gets a route for all
+//! paths. There, `*.example.org` means `example.org` too: here that is a route of its own. And a handler there may be named by
+//! several routes: here each route says all of it.
+
+use super::toml::{Writer, list, quote, table};
+use super::yaml::Node;
+use std::collections::BTreeMap;
+
+/// The handlers that Swindon has.
+const KINDS: [&str; 11] = [
+    "BaseRedirect",
+    "EmptyGif",
+    "HttpBin",
+    "Proxy",
+    "SelfStatus",
+    "SingleFile",
+    "Static",
+    "StripWWWRedirect",
+    "SwindonLattice",
+    "VersionedStatic",
+    "WebsocketEcho",
+];
+
+/// A route: `HOST/PATH`, a handler, an authorizer.
+#[derive(Clone, Copy, Debug)]
+struct Route<'n> {
+    host: &'n str,
+    /// Without a slash at the end; empty for all paths.
+    path: &'n str,
+    handler: &'n str,
+    authorizer: Option<&'n str>,
+}
+
+/// The parts of the file that routes refer to.
+#[derive(Debug)]
+pub(super) struct Site<'n> {
+    root: &'n Node,
+    handlers: BTreeMap<&'n str, &'n Node>,
+    authorizers: BTreeMap<&'n str, &'n Node>,
+    routes: Vec<Route<'n>>,
+}
+
+impl<'n> Site<'n> {
+    pub(super) fn new(root: &'n Node) -> Result<Self, String> {
+        let section = |name| -> Result<BTreeMap<&str, &Node>, String> {
+            Ok(root.section(name)?.iter().map(|(name, node)| (name.as_str(), node)).collect())
+        };
+        let (handlers, authorizers) = (section("handlers")?, section("authorizers")?);
+        for handler in handlers.values() {
+            let kind = handler.tag.as_deref().unwrap_or_default();
+            if !KINDS.contains(&kind) {
+                return Err(format!("there is no handler of the kind {kind}"));
+            }
+        }
+        let mut routes = Vec::new();
+        for (key, node) in root.section("routing")? {
+            let target = node.text(key)?;
+            if target.contains("->") || target.contains('=') {
+                return Err(format!("{key}: Swindon reads no more than HANDLER and @AUTHORIZER"));
+            }
+            let (handler, authorizer) = match target.split_once('@') {
+                Some((handler, authorizer)) => (handler.trim(), Some(authorizer.trim())),
+                None => (target.trim(), None),
+            };
+            let (host, path) = key.split_at(key.find('/').unwrap_or(key.len()));
+            if path.len() > 1 && path.ends_with('/') {
+                return Err(format!("Path must not end with / in {key:?}"));
+            }
+            if handler != "default" && !handlers.contains_key(handler) {
+                return Err(format!("there is no handler {handler}"));
+            }
+            if let Some(name) = authorizer.filter(|name| *name != "default" && !authorizers.contains_key(*name)) {
+                return Err(format!("there is no authorizer {name}"));
+            }
+            routes.push(Route { host, path: path.trim_end_matches('/'), handler, authorizer });
+        }
+        Ok(Self { root, handlers, authorizers, routes })
+    }
+
+    /// Whether the backends of a pool speak the older dialect.
+    pub(super) fn is_tangle(&self, pool: &str) -> Result<bool, String> {
+        for handler in self.handlers.values() {
+            if handler.tag.as_deref() == Some("SwindonLattice") && handler.optional("session-pool")? == Some(pool) {
+                return Ok(version(handler)? < (0, 7));
+            }
+        }
+        Ok(false)
+    }
+
+    /// Who is believed about whom a request is from: the networks that some authorizer believes.
+    pub(super) fn trusted(&self, out: &mut Writer) -> Result<Vec<String>, String> {
+        let mut trusted = Vec::new();
+        for (name, authorizer) in &self.authorizers {
+            let Some(field) = authorizer.optional("forwarded-ip-header")? else { continue };
+            if !field.eq_ignore_ascii_case("x-forwarded-for") {
+                out.note(&format!(
+                    "authorizers.{name}.forwarded-ip-header: the client is read from X-Forwarded-For, not from {field}"
+                ));
+            }
+            if let Some(network) = authorizer.optional("accept-forwarded-headers-from")? {
+                trusted.extend(self.network(network, out)?);
+            }
+        }
+        trusted.sort();
+        trusted.dedup();
+        Ok(trusted)
+    }
+
+    /// The networks of a name, as Swindon reads them.
+    fn network(&self, name: &str, out: &mut Writer) -> Result<Vec<String>, String> {
+        let networks = self.root.get("networks").ok_or("there are no networks")?;
+        if networks.get(name).is_none() {
+            return Err(format!("there is no network {name}"));
+        }
+        let network = |text: &str| match (text.split_once('/'), text.parse::<std::net::Ipv4Addr>()) {
+            (None, Ok(address)) => {
+                let [a, b, c, _] = address.octets();
+                out.note(&format!("networks.{name}: to Swindon a bare IPv4 address means all of {a}.{b}.{c}.0/24; write {text}/32 for one"));
+                format!("{a}.{b}.{c}.0/24")
+            }
+            _ => text.to_owned(),
+        };
+        Ok(networks.texts(name)?.into_iter().map(network).collect())
+    }
+
+    /// The authorizer of a route: its own, that of the nearest path above it, of the host's stars, of all hosts, the default.
+    fn authorizer(&self, route: &Route<'n>) -> Option<&'n Node> {
+        let own = |host: &str| {
+            let above = |other: &&Route<'_>| {
+                other.host == host
+                    && other.authorizer.is_some()
+                    && route.path.strip_prefix(other.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            self.routes.iter().filter(above).max_by_key(|other| other.path.len()).and_then(|other| other.authorizer)
+        };
+        let root = |host: &str| {
+            let is_root = |other: &&Route<'_>| other.host == host && other.path.is_empty();
+            self.routes.iter().find(is_root).and_then(|other| other.authorizer)
+        };
+        let mut found = own(route.host);
+        let mut domain = Some(route.host.trim_start_matches("*.")).filter(|host| *host != "*");
+        while let (None, Some(name)) = (found, domain) {
+            found = root(&format!("*.{name}"));
+            domain = name.split_once('.').map(|(_, parent)| parent);
+        }
+        let name = found.or_else(|| root("*")).unwrap_or("default");
+        self.authorizers.get(name).copied()
+    }
+
+    /// All routes, with those that Swindon does not need to be told.
+    fn all(&self) -> Vec<Route<'n>> {
+        let mut all = self.routes.clone();
+        let has = |all: &[Route<'_>], host: &str, path: Option<&str>| {
+            all.iter().any(|route| route.host == host && path.is_none_or(|path| route.path == path))
+        };
+        for route in &self.routes {
+            // No other host is tried.
+            if route.host != "*" && !has(&all, route.host, Some("")) {
+                all.push(Route { path: "", handler: "default", authorizer: None, ..*route });
+            }
+        }
+        for route in all.clone() {
+            if let Some(apex) = route.host.strip_prefix("*.")
+                && !has(&self.routes, apex, None)
+            {
+                all.push(Route { host: apex, ..route });
+            }
+        }
+        all
+    }
+}
+
+pub(super) fn write(site: &Site<'_>, out: &mut Writer) -> Result<(), String> {
+    for route in site.all() {
+        out.section("[[routes]]");
+        if route.host != "*" {
+            out.text("host", route.host);
+        }
+        out.text("prefix", if route.path.is_empty() { "/" } else { route.path });
+        match site.handlers.get(route.handler) {
+            Some(handler) => write_handler(site, &route, handler, out)?,
+            None => missing(out),
+        }
+        if let Some(authorizer) = site.authorizer(&route) {
+            write_authorizer(site, authorizer, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// Nothing is here.
+fn missing(out: &mut Writer) {
+    out.text("handler", "status");
+    out.key("status", 404);
+}
+
+fn write_authorizer(site: &Site<'_>, authorizer: &Node, out: &mut Writer) -> Result<(), String> {
+    match authorizer.tag.as_deref() {
+        Some("SourceIp") => {
+            let allowed = site.network(authorizer.needed("allowed-network")?, out)?;
+            out.key("access", format!("{{ allow = {} }}", list(&allowed)));
+        }
+        Some("Ldap") => {
+            out.note(
+                "authorizers: LDAP is left out; nobody is let in here until basic_auth or authorize takes its place",
+            );
+            out.key("access", "{ allow = [] }");
+        }
+        Some("AllowAll") | None => {}
+        Some(other) => return Err(format!("there is no authorizer of the kind {other}")),
+    }
+    Ok(())
+}
+
+fn write_handler(site: &Site<'_>, route: &Route<'_>, handler: &Node, out: &mut Writer) -> Result<(), String> {
+    let what = |key: &str| format!("handlers.{}.{key}", route.handler);
+    match handler.tag.as_deref().unwrap_or_default() {
+        "Proxy" => return write_proxy(site, route, handler, out),
+        "Static" => write_static(route, handler, handler.needed("path")?, out)?,
+        "SingleFile" => {
+            out.text("handler", "file");
+            out.text("path", handler.needed("path")?);
+            out.text("symlinks", "anywhere");
+            if handler.get("content-type").is_some() {
+                out.note(&format!("{}: it follows from the name of the file", what("content-type")));
+            }
+        }
+        "VersionedStatic" => {
+            let name = what("versioned-root");
+            out.note(&format!("{name}: versions in the query are not read; this serves the files without a version"));
+            write_static(route, handler, handler.needed("plain-root")?, out)?;
+        }
+        "EmptyGif" => out.text("handler", "empty-gif"),
+        "BaseRedirect" => redirect(handler.needed("redirect-to-domain")?, out),
+        "StripWWWRedirect" => match route.host.strip_prefix("www.") {
+            Some(host) => redirect(host, out),
+            None => return Err(format!("Host {:?} does not start with `www.`", route.host)),
+        },
+        "SwindonLattice" => write_sessions(handler, &what("http-route"), out)?,
+        "WebsocketEcho" => out.text("handler", "echo"),
+        "HttpBin" => {
+            out.note(&format!("{}: HttpBin is left out; proxy to a real one", route.handler));
+            missing(out);
+        }
+        "SelfStatus" => {
+            out.note(&format!("{}: SelfStatus has no equivalent yet", route.handler));
+            missing(out);
+        }
+        // Checked before.
+        _ => {}
+    }
+    let fields = handler.section("extra-headers")?;
+    let fields = fields
+        .iter()
+        .map(|(name, value)| Ok((name.as_str(), value.text(name)?)))
+        .collect::<Result<Vec<_>, String>>()?;
+    if !fields.is_empty() {
+        out.key("response_fields", format!("{{ set = {} }}", table(&fields)));
+    }
+    Ok(())
+}
+
+fn write_proxy(site: &Site<'_>, route: &Route<'_>, handler: &Node, out: &mut Writer) -> Result<(), String> {
+    let destination = handler.needed("destination")?;
+    let (upstream, path) = destination.split_at(destination.find('/').unwrap_or(destination.len()));
+    let upstream_node = site.root.get("http-destinations").and_then(|all| all.get(upstream));
+    let Some(upstream_node) = upstream_node else {
+        return Err(format!("there is no http destination {upstream}"));
+    };
+    out.text("handler", "proxy");
+    out.text("upstream", upstream);
+    if !matches!(path, "" | "/") {
+        // There, it comes before the whole path.
+        out.text("replace", &format!("{}{}/", path.trim_end_matches('/'), route.path));
+    }
+    // There, requests were always read whole.
+    out.key("buffer_requests", "true");
+    out.size("content_bytes", handler.number("max-payload-size")?.unwrap_or(10 << 20));
+    let mut fields = Vec::new();
+    if let Some(name) = handler.optional("ip-header")? {
+        fields.push((name, "{client}"));
+    }
+    if let Some(name) = upstream_node.optional("request-id-header")? {
+        fields.push((name, "{id}"));
+    }
+    if !fields.is_empty() {
+        out.key("request_fields", format!("{{ set = {} }}", table(&fields)));
+    }
+    Ok(())
+}
+
+fn write_static(route: &Route<'_>, handler: &Node, path: &str, out: &mut Writer) -> Result<(), String> {
+    let mode = handler.optional("mode")?.or(handler.optional("fallback-mode")?).unwrap_or("relative_to_route");
+    let suffix = handler.optional("strip-host-suffix")?.unwrap_or_default();
+    let host = route.host.strip_suffix(suffix).map_or(route.host, |host| host.trim_end_matches('.'));
+    let root = match mode {
+        "relative_to_route" => path.to_owned(),
+        "relative_to_domain_root" => format!("{path}{}", route.path),
+        "with_hostname" if route.host.contains('*') => {
+            out.note(&format!(
+                "handlers.{}.mode: directories by host name; write a route for each host",
+                route.handler
+            ));
+            path.to_owned()
+        }
+        "with_hostname" => format!("{path}/{host}"),
+        other => return Err(format!("handlers.{}.mode: there is no mode {other}", route.handler)),
+    };
+    out.text("handler", "files");
+    out.text("root", &root);
+    out.text("symlinks", "anywhere");
+    match handler.texts("index-files")?.as_slice() {
+        [] => {}
+        [first, others @ ..] => {
+            out.text("index", first);
+            if !others.is_empty() {
+                out.note(&format!("handlers.{}.index-files: one name is looked for, {first}", route.handler));
+            }
+        }
+    }
+    if handler.optional("generate-index")? == Some("true") {
+        out.key("listing", "true");
+    }
+    if handler.is_null("text-charset") {
+        out.key("charset", "false");
+    } else if let Some(charset) = handler.optional("text-charset")? {
+        out.text("charset", charset);
+    }
+    out.key("precompressed", list(&["br", "gzip"]));
+    Ok(())
+}
+
+fn write_sessions(handler: &Node, http_route: &str, out: &mut Writer) -> Result<(), String> {
+    out.text("handler", "sessions");
+    out.text("pool", handler.needed("session-pool")?);
+    let calls = handler.section("message-handlers")?;
+    let call =
+        |(pattern, to): &(String, Node)| Ok(format!("{} = {}", quote(pattern), quote(&backend(to.text(pattern)?))));
+    let calls = calls.iter().map(call).collect::<Result<Vec<_>, String>>()?;
+    out.key("calls", format!("{{ {} }}", calls.join(", ")));
+    if version(handler)? < (0, 6) {
+        out.key("any_protocol", "true");
+    }
+    if handler.get("http-route").is_some() {
+        out.note(&format!(
+            "{http_route}: plain HTTP requests for WebSockets are refused; give them a path of their own"
+        ));
+    }
+    Ok(())
+}
+
+fn redirect(host: &str, out: &mut Writer) {
+    out.text("handler", "redirect");
+    out.text("location", &format!("http://{host}"));
+    out.key("keep_path", "true");
+    out.key("status", 301);
+}
+
+/// `DESTINATION/path`, where a slash alone means nothing.
+pub(super) fn backend(destination: &str) -> String {
+    let (upstream, path) = destination.split_at(destination.find('/').unwrap_or(destination.len()));
+    if path == "/" { upstream.into() } else { format!("{upstream}{path}") }
+}
+
+/// Major and minor of `compatibility`, `v0.7.0` by default.
+fn version(handler: &Node) -> Result<(u32, u32), String> {
+    let text = handler.optional("compatibility")?.unwrap_or("v0.7.0");
+    let mut parts = text.trim_start_matches('v').split('.').map(str::parse);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
+        _ => Err(format!("compatibility must be a version such as v0.7.0, not {text}")),
+    }
+}
