@@ -35,7 +35,7 @@ impl Edge {
     fn new(servers: &[u8], change: impl FnOnce(&mut Upstream, &mut Proxy)) -> Self {
         let server = |number: &u8| Server::tcp(&format!("10.0.0.{number}"), 80);
         let mut upstream = Upstream::new(&Limits::default(), servers.iter().map(server).collect());
-        let mut proxy = Proxy { upstream: 0, replace_prefix: None, buffer_requests: false };
+        let mut proxy = Proxy::default();
         upstream.rules.balance = Balance::RoundRobin;
         change(&mut upstream, &mut proxy);
         let mut routes = Routes::default();

@@ -59,7 +59,7 @@ impl Edge {
         let config = Config {
             limits: Limits::default(),
             routes,
-            handlers: vec![Handler::Proxy(Proxy { upstream: 0, replace_prefix: None, buffer_requests: false })],
+            handlers: vec![Handler::Proxy(Proxy::default())],
             upstreams: vec![Upstream::new(&Limits::default(), vec![Server::tcp("10.0.0.2", 80)])],
             ..Config::default()
         };

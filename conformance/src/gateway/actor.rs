@@ -4,6 +4,8 @@ use super::message::{self, Fault, Framing, Message};
 use super::scenario::Step;
 use super::stage::{PATIENCE, Stage};
 use super::transport::Transport;
+use brolly_core::ws::handshake::accept_key;
+use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -124,6 +126,10 @@ impl<'s> Actor<'s> {
                 let taken = self.take(expected.len())?;
                 (taken == *expected).then_some(()).ok_or_else(|| format!("it is {}", shown(&taken)))
             }
+            Step::Frame(expected) => {
+                let frame = self.take_frame()?;
+                (frame == *expected).then_some(()).ok_or_else(|| format!("it is {}", frame.escape_ascii()))
+            }
             Step::TakeCount(count) => self.take(*count).map(drop),
             Step::SeeEnd => {
                 while self.fill(PATIENCE)? {}
@@ -159,12 +165,40 @@ impl<'s> Actor<'s> {
 
     /// Sends what the peer may have stopped to take: then it is judged by what it says.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        match self.stream()?.write_all(bytes) {
+        let bytes = self.accepted(bytes)?;
+        match self.stream()?.write_all(&bytes) {
             Err(error) if !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                 Err(error.to_string())
             }
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// `bytes` with the `$accept` in them filled in.
+    fn accepted<'b>(&self, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>, Fault> {
+        let Some(at) = bytes.windows(7).position(|window| window == b"$accept") else { return Ok(bytes.into()) };
+        let key = self.last()?.get("sec-websocket-key").ok_or("there is no key")?;
+        let mut bytes = bytes.to_vec();
+        bytes.splice(at..at + 7, accept_key(key.as_bytes()));
+        Ok(bytes.into())
+    }
+
+    /// A WebSocket frame: its first byte, and its payload.
+    fn take_frame(&mut self) -> Result<Vec<u8>, Fault> {
+        let head = self.take(2)?;
+        let length = match head[1] & 0x7F {
+            126 => self.take(2)?.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
+            127 => self.take(8)?.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
+            length => length.into(),
+        };
+        let is_masked = head[1] & 0x80 != 0;
+        if is_masked != (self.side == Side::Backend) {
+            return Err("only frames of clients are masked".into());
+        }
+        let key = if is_masked { self.take(4)? } else { vec![0; 4] };
+        let payload = self.take(length)?;
+        let unmasked = payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key);
+        Ok([head[0]].into_iter().chain(unmasked).collect())
     }
 
     /// Reads a whole message.

@@ -182,7 +182,8 @@ impl Message {
         }
         match self.all("connection").collect::<Vec<_>>()[..] {
             [] | ["close" | "keep-alive"] => Ok(()),
-            [option] if status == 101 && option.eq_ignore_ascii_case("upgrade") => Ok(()),
+            // RFC 9110 §15.5.22: 426 says it, too.
+            [option] if matches!(status, 101 | 426) && option.eq_ignore_ascii_case("upgrade") => Ok(()),
             _ => Err(format!("Connection in {self:?}")),
         }
     }

@@ -31,6 +31,8 @@ use std::time::Duration;
 /// `app spare`: no connection has to come. `$app`
 /// in any text is the backend's port, or the path of its socket; `chain.pem` is a certificate for `localhost`.
 ///
+/// `$accept` in what a backend sends is the `Sec-WebSocket-Accept` for the key of the request read last.
+///
 /// Steps, for either side: `> LINE` sends a line and its CRLF, `>> BYTES` just bytes; consecutive ones leave in one piece.
 /// `Step` has the others. Bytes are written as in the table of requests ([`crate::table`]): `\r`, `\n`, `\xHH`,
 /// `{part*times}`.
@@ -116,6 +118,9 @@ pub(crate) enum Step {
     ContentLength(usize),
     /// `takes BYTES`: these are the next.
     Take(Vec<u8>),
+    /// `takes-frame BYTES`: the next WebSocket frame begins with the first of these; the others are its payload. That of a
+    /// client is masked, that of a server is not.
+    Frame(Vec<u8>),
     /// `takes-all N bytes`: so many arrive.
     TakeCount(usize),
     /// `sees-end`: nothing more comes, and the connection ends in peace.
@@ -279,6 +284,7 @@ fn add(steps: &mut Vec<Step>, line: &str) -> Result<(), String> {
         "content" => Step::Content(bytes(rest)?),
         "content-is" => Step::ContentLength(count()?),
         "takes" => Step::Take(bytes(rest)?),
+        "takes-frame" => Step::Frame(bytes(rest)?),
         "takes-all" => Step::TakeCount(count()?),
         "sees-end" => Step::SeeEnd,
         "sees-cut" => Step::SeeCut,

@@ -54,8 +54,16 @@ pub(crate) fn config(limits: Limits) -> Arc<Config> {
     let handlers: Vec<(&str, Handler)> = vec![
         ("/", Handler::Files(Files::new("/site").into())),
         ("/assets", Handler::Memory(assets.collect())),
-        ("/api", Handler::Proxy(Proxy { upstream: 0, replace_prefix: None, buffer_requests: false })),
-        ("/num", Handler::Proxy(Proxy { upstream: 1, replace_prefix: Some("/api".into()), buffer_requests: true })),
+        ("/api", Handler::Proxy(Proxy::default())),
+        (
+            "/num",
+            Handler::Proxy(Proxy {
+                upstream: 1,
+                replace_prefix: Some("/api".into()),
+                buffer_requests: true,
+                ..Proxy::default()
+            }),
+        ),
         ("/gone", Handler::Status(StatusCode::new(410).unwrap_or(StatusCode::NOT_FOUND))),
         ("/-/echo", Handler::Echo),
         ("/-/ws", Handler::WebSocket(WebSocket::default())),

@@ -167,7 +167,7 @@ impl Asset {
 }
 
 /// How requests of a route reach a backend.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Proxy {
     /// Index into [`Config::upstreams`].
     pub upstream: usize,
@@ -175,4 +175,7 @@ pub struct Proxy {
     pub replace_prefix: Option<Box<str>>,
     /// Whether a connection is taken only when the request is here completely: slow clients do not occupy the backend.
     pub buffer_requests: bool,
+    /// Whether WebSockets end here and their messages are passed on: both sides are held to the protocol and to
+    /// [`Limits::websocket`]. Otherwise their bytes are, whatever they say.
+    pub reads_websockets: bool,
 }

@@ -30,6 +30,8 @@ pub struct WebSocketConn {
     role: Role,
     close_sent: bool,
     eof: bool,
+    /// Nothing is read: who gets it is slow.
+    paused: bool,
     /// A ping waits for its pong.
     pinged: bool,
     /// When to ping, when the pong is late, when the peer's close frame is late.
@@ -49,6 +51,7 @@ impl WebSocketConn {
             role,
             close_sent: false,
             eof: false,
+            paused: false,
             pinged: false,
             read_by: Some(now.instant + timeouts.ping),
             write_by,
@@ -67,6 +70,9 @@ impl WebSocketConn {
         let length = input.len();
         if self.closing != Closing::No || self.eof {
             return (length, None);
+        }
+        if self.paused {
+            return (0, None);
         }
         match self.decoder.decode(input) {
             Ok((used, item)) => {
@@ -159,7 +165,26 @@ impl WebSocketConn {
         if self.is_open() {
             self.close_with(now, timeouts, code, reason, key);
             self.read_by = Some(now.instant + timeouts.pong);
+            self.paused = false;
         }
+    }
+
+    /// Stops reading: who gets the messages is slow. The peer is not asked whether it is still there meanwhile.
+    pub fn pause(&mut self) {
+        self.paused = self.is_open();
+    }
+
+    /// Reads again.
+    pub fn resume(&mut self, now: Now, timeouts: &Timeouts) {
+        if core::mem::take(&mut self.paused) {
+            self.pinged = false;
+            self.read_by = Some(now.instant + timeouts.ping);
+        }
+    }
+
+    /// Whether reading is stopped.
+    pub fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// Drops the connection.
@@ -200,7 +225,12 @@ impl WebSocketConn {
         if due(self.write_by.0) {
             self.closing = Closing::Now;
         }
-        if !due(self.read_by) {
+        if self.paused || !due(self.read_by) {
+            return;
+        }
+        if !self.out.is_empty() && self.is_open() {
+            // Whoever is slow to read is not silent: what it owes us may come behind what it reads. It has to make progress.
+            self.read_by = Some(now.instant + timeouts.ping);
             return;
         }
         if self.pinged || self.close_sent || self.closing != Closing::No {
@@ -216,7 +246,7 @@ impl WebSocketConn {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn deadline(&self) -> Option<Instant> {
-        earlier(self.read_by, self.write_by.0).filter(|_| self.closing != Closing::Now)
+        earlier(self.read_by.filter(|_| !self.paused), self.write_by.0).filter(|_| self.closing != Closing::Now)
     }
 
     /// What the host should do.
@@ -224,7 +254,7 @@ impl WebSocketConn {
         let write = !self.out.is_empty();
         let none = Interest::default();
         match self.closing {
-            Closing::No => Interest { read: !self.eof, write, ..none },
+            Closing::No => Interest { read: !self.eof && !self.paused, write, ..none },
             Closing::Lingering { shut } => Interest { read: !self.eof, write, shutdown: !write && !shut, ..none },
             Closing::Flushing => Interest { write, close: !write, ..none },
             Closing::Now => Interest { close: true, ..none },

@@ -1,6 +1,7 @@
 //! WebSockets: the opening handshake, the echo, calls.
 
 use super::follow::Members;
+use super::relay::Relay;
 use super::sessions::Talk;
 use super::slot::{Exchange, Role, Slot};
 use super::{Busy, ConnId, Receipt, Shard};
@@ -40,6 +41,8 @@ pub(super) enum SocketKind {
     Echo,
     /// Nothing: it is told why, and closed.
     Refused,
+    /// It ends here, and its messages go to a backend or come from one.
+    Relay(Relay),
     Session(Box<Talk>),
 }
 
@@ -172,6 +175,10 @@ impl Shard {
         let Self { slots, timeouts, rng, .. } = self;
         let Some(Role::WebSocket(socket)) = slots.get_mut(conn).map(|slot| &mut slot.role) else { return };
         match (event, &socket.kind) {
+            (event, SocketKind::Relay(relay)) => {
+                let relay = *relay;
+                self.handle_relay_event(now, conn, relay, event);
+            }
             (WebSocketEvent::Text(text), SocketKind::Echo) => {
                 socket.conn.send(now, timeouts, Opcode::Text, text.as_bytes(), || rng.next_key());
             }

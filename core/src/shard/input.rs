@@ -112,8 +112,10 @@ impl Shard {
             Role::Tunnel(tunnel) => self.handle_tunnel_closed(now, &tunnel),
             Role::WebSocket(socket) => {
                 self.leave(&socket.members);
-                if let SocketKind::Session(talk) = socket.kind {
-                    self.end_talk(now, conn, *talk);
+                match socket.kind {
+                    SocketKind::Session(talk) => self.end_talk(now, conn, *talk),
+                    SocketKind::Relay(relay) => self.handle_relay_closed(now, relay),
+                    SocketKind::Calls | SocketKind::Echo | SocketKind::Refused => {}
                 }
             }
         }
@@ -329,7 +331,12 @@ impl Shard {
                 let other = tunnel.other;
                 self.resume_tunnel(now, other);
             }
-            Role::WebSocket(_) => self.send_pending(now, conn),
+            Role::WebSocket(socket) => match socket.kind {
+                SocketKind::Relay(relay) => self.resume_relay(now, relay),
+                SocketKind::Calls | SocketKind::Echo | SocketKind::Refused | SocketKind::Session(_) => {
+                    self.send_pending(now, conn);
+                }
+            },
             Role::Errand(_) => {}
         }
     }

@@ -17,7 +17,7 @@
 //! | `shape.rs` | what its route changes about messages |
 //! | `admit.rs`, `authorize.rs`, `grant.rs` | what its route asks for before that, and what it then may have |
 //! | `files/` | files: opening, sending, the cache |
-//! | `proxy/`, `tunnel.rs` | requests to backends, upgraded connections |
+//! | `proxy/`, `tunnel.rs`, `relay.rs` | requests to backends, upgraded connections as bytes, WebSockets as messages |
 //! | `follow.rs` | subscriptions: joining, fan-out, leaving |
 //! | `stream.rs`, `poll.rs`, `calls.rs` | subscribers by event stream, long-poll, WebSocket |
 //! | `publish.rs` | publishers |
@@ -44,6 +44,7 @@ mod poll;
 mod post;
 mod proxy;
 mod publish;
+mod relay;
 mod request;
 mod sessions;
 mod shape;

@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(Limits { http: expected.http, ..config.limits.clone() }, expected);
         let to = |host, path| config.routes.find(host, path).map(|route| &config.handlers[route.to.handler]);
         let other = config.upstreams.iter().position(|upstream| &*upstream.name == "other").unwrap();
-        let proxy = Proxy { upstream: other, replace_prefix: Some("/v2/".into()), buffer_requests: false };
+        let proxy = Proxy { upstream: other, replace_prefix: Some("/v2/".into()), ..Proxy::default() };
         assert_eq!(to("x", "/api/users"), Some(&Handler::Proxy(proxy)));
         assert_eq!(to("example.org", "/x"), Some(&Handler::Status(StatusCode::GONE)));
         assert!(

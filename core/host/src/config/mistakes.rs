@@ -78,6 +78,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "3: `subprotocols` must be names such as \"v1.chat\", without spaces, not \"v1 chat\"",
     ),
     (
+        "[upstreams.app]\nurl = 'http://a'\n[[routes]]\nhandler = 'proxy'\nupstream = 'app'\nwebsocket = 'frames'",
+        "6: `websocket` must be \"tunnel\" or \"messages\", not \"frames\"",
+    ),
+    (
         "[[routes]]\nhandler = 'proxy'\nupstream = 'app'",
         "3: `upstream` names \"app\", but there is no [upstreams.app]; add it with url = \"http://localhost:8111\"",
     ),

@@ -85,7 +85,7 @@ impl Settings {
                 config.upstreams.len() - 1
             });
             let replace_prefix = one.url.path.clone();
-            let proxy = Handler::Proxy(Proxy { upstream, replace_prefix, buffer_requests: false });
+            let proxy = Handler::Proxy(Proxy { upstream, replace_prefix, ..Proxy::default() });
             if !mount(&mut config, &one.prefix, proxy) {
                 return Err(Failure::new(format!("the prefix `{}` is taken already; write it once", one.prefix)));
             }
@@ -158,7 +158,7 @@ mod tests {
         assert!(config.log_requests);
         let to = |path| config.routes.find("any", path).map(|route| &config.handlers[route.to.handler]);
         let proxy = |upstream, replace: Option<&str>| {
-            Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into), buffer_requests: false })
+            Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into), ..Proxy::default() })
         };
         assert_eq!(to("/api/a"), Some(&proxy(0, None)));
         assert_eq!(to("/v2"), Some(&proxy(0, Some("/x/"))));

@@ -148,7 +148,8 @@ fn describe(handler: &Handler, config: &Config) -> String {
             });
             let how = if proxy.replace_prefix.is_some() { "the prefix is replaced" } else { "the path is kept" };
             let buffered = if proxy.buffer_requests { ", requests are buffered up to content_bytes" } else { "" };
-            format!("proxy to {}, {how}{buffered}", to.unwrap_or_default())
+            let read = if proxy.reads_websockets { ", WebSockets are read" } else { "" };
+            format!("proxy to {}, {how}{buffered}{read}", to.unwrap_or_default())
         }
         Handler::Publish => "publish".into(),
         Handler::Redirect(Redirect { status, location, keep_path }) => {

@@ -23,7 +23,7 @@ const HANDLERS: [(&str, &[&str]); 13] = [
     ("file", files::FILE_KEYS),
     ("files", files::DIRECTORY_KEYS),
     ("long-poll", &[]),
-    ("proxy", &["upstream", "replace", "buffer_requests"]),
+    ("proxy", &["upstream", "replace", "buffer_requests", "websocket"]),
     ("publish", &[]),
     ("redirect", &["keep_path", "location", "status"]),
     ("script", &[]),
@@ -115,7 +115,13 @@ fn proxy(section: &Section<'_, '_>, upstreams: &BTreeMap<&str, usize>) -> Result
         check_prefix(replace).map(|()| replace).map_err(|text| format!("is wrong: {text}"))
     })?;
     let buffer_requests = section.get("buffer_requests", boolean)?.unwrap_or(false);
-    Ok(Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into), buffer_requests }))
+    let reads_websockets = section.get("websocket", |value| match string(value)? {
+        "messages" => Ok(true),
+        "tunnel" => Ok(false),
+        other => Err(format!("must be \"tunnel\" or \"messages\", not \"{other}\"")),
+    })?;
+    let reads_websockets = reads_websockets.unwrap_or(false);
+    Ok(Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into), buffer_requests, reads_websockets }))
 }
 
 fn websocket(section: &Section<'_, '_>) -> Result<Handler, Failure> {

@@ -1,5 +1,6 @@
 //! The backend's answer on its way to the client, with back-pressure.
 
+use super::super::relay::Handshakes;
 use super::super::slot::{Exchange, Role, Slot};
 use super::super::{ConnId, HIGH_WATER, LOW_WATER, Shard};
 use super::Purpose;
@@ -88,7 +89,18 @@ impl Shard {
                 // RFC 9110 §7.8: nobody asked, or not before the request is complete.
                 return self.fail_client(now, client_id, Failure::Unusable);
             }
-            return self.switch(now, conn, client_id, head);
+            let verified = call.websocket.as_ref().map(|handshakes| {
+                let subprotocol = handshakes.verify(head).map_err(|_| Failure::Unusable)?;
+                Ok(subprotocol.map(ToString::to_string))
+            });
+            return match verified {
+                None => self.switch(now, conn, client_id, head, None),
+                Some(Err(failure)) => self.fail_client(now, client_id, failure),
+                Some(Ok(subprotocol)) => {
+                    let handshakes = call.websocket.take();
+                    self.switch(now, conn, client_id, head, handshakes.as_deref().zip(Some(subprotocol.as_deref())));
+                }
+            };
         }
         if head.status.is_informational() {
             // RFC 9110 §15.2: passed on, except the 100 that we answer ourselves.
@@ -159,7 +171,15 @@ impl Shard {
         }
     }
 
-    fn switch(&mut self, now: Now, conn: ConnId, client_id: ConnId, head: &ResponseHead<'_>) {
+    /// With handshakes, and the subprotocol: WebSockets on both sides. Otherwise a tunnel.
+    fn switch(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        client_id: ConnId,
+        head: &ResponseHead<'_>,
+        websocket: Option<(&Handshakes, Option<&str>)>,
+    ) {
         let Self { slots, timeouts, config, .. } = self;
         let Some(Slot { role: Role::Server(server), listener, .. }) = slots.get_mut(conn) else { return };
         let id = server.id.hyphenated().to_string();
@@ -167,7 +187,11 @@ impl Shard {
             line.status = 101;
         }
         let switched = server.conn.switch_protocols(now, timeouts, |out| {
-            forward::upgrade(head, out)?;
+            let response = |out: &mut HeadWriter<'_>| forward::response(head, Framing::Chunked, out);
+            match websocket {
+                None => forward::upgrade(head, out)?,
+                Some((handshakes, subprotocol)) => handshakes.write_response(subprotocol, out, response)?,
+            }
             out.field("x-barium", id.as_bytes())?;
             server.shape.apply(config, *listener, out);
             Ok(())
@@ -184,7 +208,10 @@ impl Shard {
                 // A tunnel never comes back to the pool.
                 upstream.closed(endpoint, client_id);
             }
-            self.open_tunnel(now, conn, client_id);
+            match websocket {
+                None => self.open_tunnel(now, conn, client_id),
+                Some(_) => self.open_relay(now, conn, client_id),
+            }
             self.pump(now, index);
         }
     }

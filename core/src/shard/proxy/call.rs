@@ -1,5 +1,6 @@
 //! A request that we make of an upstream, from the search for a connection to the end of the answer.
 
+use super::super::relay::Handshakes;
 use super::super::slot::{Exchange, Role, Server};
 use super::super::{Address, ConnId, Shard};
 use crate::conn::{Message, earlier};
@@ -38,6 +39,8 @@ pub(in crate::shard) struct Call {
     pub(super) key: u64,
     /// The protocols that the client would switch to.
     pub(super) upgrade: Option<Box<str>>,
+    /// It opens a WebSocket that ends here.
+    pub(super) websocket: Option<Box<Handshakes>>,
     /// The end of waiting for a connection.
     pub(super) wait_until: Option<Instant>,
     /// The end of everything.
@@ -71,6 +74,7 @@ impl Call {
             tried: SmallVec::new(),
             key: 0,
             upgrade: None,
+            websocket: None,
             wait_until: None,
             until: None,
         }

@@ -71,13 +71,21 @@ impl Shard {
         let (Some(upstream), Some(origin)) = (config.upstreams.get(proxy.upstream), self.origin(conn, head)) else {
             return;
         };
+        let websocket = match proxy.reads_websockets && head.upgrades_to("websocket") {
+            true => match self.begin_relay(now, conn, head, framing) {
+                Some(handshakes) => Some(handshakes),
+                None => return,
+            },
+            false => None,
+        };
         let target = fields::target(&head.target, prefix, proxy.replace_prefix.as_deref());
         let host = host(upstream, head);
         let edits = self.request_edits(conn, head);
         let out = &mut self.scratch;
         let encoded = encode_request(out, head.method, &target, framing, |out| {
             fields::request(head, &origin, host.as_deref(), out)?;
-            edits.apply(out)
+            edits.apply(out)?;
+            websocket.as_ref().map_or(Ok(()), |websocket| websocket.edit_request(out))
         });
         if encoded.is_err() {
             // Only a field that we would not have accepted can do that.
@@ -88,7 +96,8 @@ impl Shard {
         let message = Message { head: bytes, framing, is_head: head.method == Method::Head, content: None };
         let mut call = Call::new(proxy.upstream, message, head.method.is_idempotent(), upstream.retries);
         call.needs_host = host.is_none();
-        call.upgrade = fields::offer(head).map(Into::into);
+        call.upgrade = if websocket.is_some() { Some("websocket".into()) } else { fields::offer(head).map(Into::into) };
+        call.websocket = websocket;
         call.until = upstream.total_timeout.map(|timeout| now.instant + timeout);
         if let Balance::Hash(key) = &upstream.rules.balance {
             let found = match key {

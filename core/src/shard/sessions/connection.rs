@@ -260,7 +260,7 @@ impl Shard {
         match &mut self.slots.get_mut(conn)?.role {
             Role::WebSocket(socket) => match &mut socket.kind {
                 SocketKind::Session(talk) => Some(talk),
-                SocketKind::Calls | SocketKind::Echo | SocketKind::Refused => None,
+                SocketKind::Calls | SocketKind::Echo | SocketKind::Refused | SocketKind::Relay(_) => None,
             },
             Role::Client(_) | Role::Errand(_) | Role::Server(_) | Role::Tunnel(_) => None,
         }

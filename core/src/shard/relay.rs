@@ -1,0 +1,197 @@
+//! WebSockets to backends that end here (`websocket = "messages"`): a connection on each side, and messages in between.
+//!
+//! | one side | the other is told |
+//! |---|---|
+//! | sends a message | the message, once it is complete and valid |
+//! | sends a ping | nothing: it is answered here, and each side is asked after its silence |
+//! | closes | the same code and reason, or none |
+//! | is the client, breaks the protocol or is gone | 1001 |
+//! | is the backend, breaks the protocol or is gone | 1014 |
+//!
+//! Who breaks the protocol is told 1002, 1007 or 1009. While one side is slow, nothing is read of the other.
+
+use super::calls::{Socket, SocketKind};
+use super::follow::Members;
+use super::slot::{Role, Slot};
+use super::{ConnId, HIGH_WATER, Shard};
+use crate::conn::{WebSocketConn, WebSocketEvent};
+use crate::http1::{EncodeError, FieldLines, Framing, HeadWriter, RequestHead, ResponseHead};
+use crate::time::Now;
+use crate::ws::handshake::{self, Accepted, HandshakeError};
+use crate::ws::{CloseCode, Opcode, Role as Side};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+const UPGRADE: FieldLines = FieldLines::new("connection: upgrade\r\nupgrade: websocket\r\n");
+
+/// One of the two ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relay {
+    other: ConnId,
+    /// Who is at this end.
+    peer: Peer,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Peer {
+    Backend,
+    Client,
+}
+
+/// The two opening handshakes, while the backend's is under way.
+#[derive(Debug)]
+pub(super) struct Handshakes {
+    /// What the client is answered.
+    accept: [u8; 28],
+    /// What the backend is asked with.
+    nonce: [u8; 16],
+    /// The subprotocols that the client speaks.
+    offered: Box<[Box<str>]>,
+}
+
+impl Handshakes {
+    /// Of a client whose request is a valid handshake.
+    pub(super) fn new(accepted: &Accepted<'_>, head: &RequestHead<'_>, nonce: [u8; 16]) -> Self {
+        let offered = head.fields.list("sec-websocket-protocol").map(|name| String::from_utf8_lossy(name).into());
+        Self { accept: accepted.accept, nonce, offered: offered.collect() }
+    }
+
+    /// Makes the request that is passed on one of ours: the key, and no extension that the client speaks.
+    ///
+    /// # Errors
+    /// None, in fact.
+    pub(super) fn edit_request(&self, head: &mut HeadWriter<'_>) -> Result<(), EncodeError> {
+        let is_ours = |name: &str| {
+            ["upgrade", "sec-websocket-key", "sec-websocket-extensions"].iter().any(|of| of.eq_ignore_ascii_case(name))
+        };
+        head.retain(|name| !is_ours(name));
+        head.field("upgrade", b"websocket")?.field("sec-websocket-key", &handshake::key(self.nonce))?;
+        Ok(())
+    }
+
+    /// Whether the backend has opened what it was asked for, and with which of the client's subprotocols.
+    pub(super) fn verify(&self, head: &ResponseHead<'_>) -> Result<Option<&str>, HandshakeError> {
+        let offered: Vec<&str> = self.offered.iter().map(|name| &**name).collect();
+        handshake::verify(head.status.as_u16(), head.fields.iter(), self.nonce, &offered)
+    }
+
+    /// Makes the answer that is passed on one of ours. `response` writes what the backend says besides.
+    ///
+    /// # Errors
+    /// A field that cannot be written.
+    pub(super) fn write_response(
+        &self,
+        subprotocol: Option<&str>,
+        head: &mut HeadWriter<'_>,
+        response: impl FnOnce(&mut HeadWriter<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        response(head)?;
+        let prefix = "sec-websocket-";
+        head.retain(|name| !name.get(..prefix.len()).is_some_and(|of| of.eq_ignore_ascii_case(prefix)));
+        head.lines(UPGRADE).field("sec-websocket-accept", &self.accept)?;
+        if let Some(subprotocol) = subprotocol {
+            head.field("sec-websocket-protocol", subprotocol.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+impl Shard {
+    /// The handshakes of a request that opens a WebSocket; `None`: it was answered, it does not.
+    pub(super) fn begin_relay(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        head: &RequestHead<'_>,
+        framing: Framing,
+    ) -> Option<Box<Handshakes>> {
+        let refusal = match handshake::accept(head.method.as_str(), 1, head.fields.iter(), &[]) {
+            Ok(_) if framing != Framing::Empty => handshake::Refusal::HasContent,
+            Ok(accepted) => return Some(Box::new(Handshakes::new(&accepted, head, self.rng.next_nonce()))),
+            Err(refusal) => refusal,
+        };
+        self.refuse_websocket(now, conn, refusal);
+        None
+    }
+
+    /// Both connections become ends of a relay; what is queued for them goes first.
+    pub(super) fn open_relay(&mut self, now: Now, client: ConnId, backend: ConnId) {
+        for (conn, other, peer) in [(client, backend, Peer::Client), (backend, client, Peer::Backend)] {
+            let limits = self.config.limits.websocket;
+            let Some(slot) = self.slots.get_mut(conn) else { continue };
+            let out = core::mem::take(slot.outbox());
+            let side = if peer == Peer::Client { Side::Server } else { Side::Client };
+            slot.role = Role::WebSocket(Socket {
+                conn: WebSocketConn::new(now, side, limits, &self.timeouts, out),
+                members: Members::new(),
+                kind: SocketKind::Relay(Relay { other, peer }),
+                joins: Vec::new(),
+                publishes: Vec::new(),
+            });
+            // What either side sent behind its head is its first frames.
+            self.resume(conn);
+            self.settle(now, conn);
+        }
+    }
+
+    pub(super) fn handle_relay_event(&mut self, now: Now, conn: ConnId, relay: Relay, event: WebSocketEvent<'_>) {
+        match event {
+            WebSocketEvent::Text(text) => self.relay(now, conn, relay.other, Opcode::Text, text.as_bytes()),
+            WebSocketEvent::Binary(data) => self.relay(now, conn, relay.other, Opcode::Binary, &data),
+            WebSocketEvent::Closed(frame) => {
+                // RFC 6455 §7.1.5: without a code it stays without one.
+                let (code, reason) = frame.map_or((CloseCode::NO_STATUS, ""), |frame| (frame.code, frame.reason));
+                self.close_relay(now, relay.other, code, reason);
+            }
+            WebSocketEvent::Failed(error) => self.fail_relay(now, relay, error.reason()),
+        }
+    }
+
+    /// One end is gone. If it has closed before, the other knows.
+    pub(super) fn handle_relay_closed(&mut self, now: Now, relay: Relay) {
+        self.fail_relay(now, relay, "the connection is gone");
+    }
+
+    fn fail_relay(&mut self, now: Now, relay: Relay, why: &str) {
+        match relay.peer {
+            Peer::Backend => self.close_relay(now, relay.other, CloseCode::BAD_GATEWAY, why),
+            Peer::Client => self.close_relay(now, relay.other, CloseCode::GOING_AWAY, ""),
+        }
+    }
+
+    fn relay(&mut self, now: Now, conn: ConnId, other: ConnId, opcode: Opcode, payload: &[u8]) {
+        self.lend(other);
+        let Self { slots, timeouts, rng, .. } = self;
+        let Some(Slot { role: Role::WebSocket(to), .. }) = slots.get_mut(other) else { return };
+        to.conn.send(now, timeouts, opcode, payload, || rng.next_key());
+        if to.conn.unsent().len() > HIGH_WATER
+            && let Some(Slot { role: Role::WebSocket(from), .. }) = slots.get_mut(conn)
+        {
+            from.conn.pause();
+        }
+        self.settle(now, other);
+    }
+
+    fn close_relay(&mut self, now: Now, conn: ConnId, code: CloseCode, reason: &str) {
+        self.lend(conn);
+        let Self { slots, timeouts, rng, .. } = self;
+        if let Some(Slot { role: Role::WebSocket(socket), .. }) = slots.get_mut(conn) {
+            socket.conn.close(now, timeouts, code, reason, || rng.next_key());
+            self.resume(conn);
+            self.settle(now, conn);
+        }
+    }
+
+    /// There is room at one end: the other may be read again.
+    pub(super) fn resume_relay(&mut self, now: Now, relay: Relay) {
+        let Self { slots, timeouts, .. } = self;
+        if let Some(Slot { role: Role::WebSocket(other), .. }) = slots.get_mut(relay.other)
+            && other.conn.is_paused()
+        {
+            other.conn.resume(now, timeouts);
+            self.resume(relay.other);
+            self.settle(now, relay.other);
+        }
+    }
+}
