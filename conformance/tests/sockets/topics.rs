@@ -84,6 +84,80 @@ fn all_transports_carry_the_same() {
 }
 
 #[test]
+fn the_topics_of_a_stream_change_by_requests_to_its_address() {
+    both(|binary| {
+        // Requests reach any of the shards, the stream is with one.
+        let server = binary.serve("demo", &["--threads", "4"]);
+        let post = |path: &str, content: &str| {
+            let length = content.len();
+            let mut wire = server.connect();
+            wire.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{content}"));
+            wire.response()
+        };
+        let first = server.publish("one", "1");
+        server.publish("one", "2");
+        let mut stream = server.connect();
+        stream.send("GET /-/sse?address=1 HTTP/1.1\r\nHost: a\r\n\r\n");
+        let told = stream.until("\"}\n\n");
+        let address = told.split("\"address\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+        assert!(address.starts_with("/-/sse?stream="), "{told}");
+        let mut said = String::new();
+
+        let change = format!(r#"{{"subscribe":{{"one":"{first}","two":null,"three":"0"}}}}"#);
+        said += &with(&post(&address, &change), &["200 OK", r#""topics":["#, r#""one""#, r#""two""#, r#""three""#]);
+        let mut joined = String::new();
+        while joined.matches("brolly.subscribed").count() < 3 || !joined.contains("data: [\"message\"") {
+            joined += &stream.until("\n\n");
+        }
+        let resumed = format!(r#"{{"topic":"one","since":"{first}","position":"{first}","recovery":{{"#);
+        with(
+            &joined,
+            &[
+                &resumed,
+                r#""outcome":"resumed""#,
+                r#"{"topic":"two","since":null,"#,
+                r#"{"topic":"three","since":"0","#,
+            ],
+        );
+
+        let position = server.publish("two", "{\"x\":\n1}");
+        let lines =
+            format!("data: [\"message\",{{\"topic\":\"two\",\"position\":\"{position}\"}},{{\"x\":\ndata: 1}}]\n\n");
+        said += &with(&stream.until("1}]\n\n"), &["id: ", &lines]);
+
+        // Followed anew, from before.
+        said += &with(
+            &post(&address, &format!(r#"{{"subscribe":{{"one":"{first}"}},"unsubscribe":["two"]}}"#)),
+            &["200 OK"],
+        );
+        said += &with(&stream.until("},2]\n\n"), &["event: brolly.subscribed", r#""outcome":"resumed""#]);
+        server.publish("two", "5");
+        server.publish("one", "3");
+        let last = stream.until("},3]\n\n");
+        assert!(!last.contains(",5]"), "{last}");
+
+        said += &with(&post(&address, "{}"), &["200 OK"]);
+        for (content, parts) in [
+            (r#"{"subscribe":{"":null}}"#, ["400 ", "topic is empty"]),
+            (r#"{"unsubscribe":"one"}"#, ["400 ", "sequence"]),
+            (r#"{"subscibe":{}}"#, ["400 ", "subscibe"]),
+            ("", ["400 ", "EOF"]),
+        ] {
+            said += &with(&post(&address, content), &parts);
+        }
+        let many: Vec<_> = (0..65).map(|number| format!("\"{number}\":null")).collect();
+        said += &with(&post(&address, &format!("{{\"subscribe\":{{{}}}}}", many.join(","))), &["400 ", "64 topics"]);
+        for unknown in ["", "1", "0.0.00000000000000000000000000000000", "ffff.0.00000000000000000000000000000000"] {
+            said += &with(&post(&format!("/-/sse?stream={unknown}"), "{}"), &["404 ", "not known"]);
+        }
+        said += &with(&post("/-/sse?topic=one", "{}"), &["405 ", "allow: GET, HEAD, OPTIONS"]);
+        drop(stream);
+        thread::sleep(std::time::Duration::from_millis(200));
+        said + &with(&post(&address, "{}"), &["404 ", "not known"])
+    });
+}
+
+#[test]
 fn every_resume_ends_in_one_of_three_ways() {
     both(|binary| {
         let server = binary.serve("demo", &["--threads", "1"]);

@@ -66,6 +66,8 @@ pub struct Wanted {
     pub since: Since,
     /// `wait`, in seconds.
     pub wait: Option<Duration>,
+    /// `address=1`: an event stream shall tell where its topics can be changed. Then there need not be any yet.
+    pub address: bool,
 }
 
 impl Wanted {
@@ -74,7 +76,7 @@ impl Wanted {
     /// # Errors
     /// A sentence for the client, that names the parameter.
     pub fn parse(query: &str, fields: &Fields<'_>, limit: usize) -> Result<Self, String> {
-        let mut wanted = Self { topics: Topics::new(), since: Since::Now, wait: None };
+        let mut wanted = Self { topics: Topics::new(), since: Since::Now, wait: None, address: false };
         for pair in query_pairs(query) {
             let (name, value) = pair.map_err(|error| alloc::format!("{error}"))?;
             match &*name {
@@ -84,6 +86,7 @@ impl Wanted {
                         wanted.topics.push(topic);
                     }
                 }
+                "address" => wanted.address = value == "1",
                 "position" | "last_event_id" => wanted.since = Since::parse(value.as_bytes()),
                 "wait" => {
                     let seconds = value.parse::<u32>();

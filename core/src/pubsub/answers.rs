@@ -26,6 +26,16 @@ pub struct Joined {
     pub missed: Vec<Arc<Message>>,
 }
 
+impl Joined {
+    /// Where what the subscriber gets begins: before the first message that it missed, or now.
+    pub fn start(&self) -> Position {
+        self.missed.first().map_or(self.position, |first| Position {
+            epoch: first.position.epoch,
+            offset: first.position.offset.saturating_sub(1),
+        })
+    }
+}
+
 /// What becomes of a position. There is no fourth.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Recovery {

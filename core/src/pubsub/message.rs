@@ -99,6 +99,18 @@ impl Message {
         }
     }
 
+    /// Appends an event whose data is the text of [`ws`](Self::ws): for streams of several topics that have to tell which.
+    pub(crate) fn write_text_event(&self, out: &mut Vec<u8>) {
+        // RFC 6455 §5.2: the length is in the second byte, or behind it.
+        let header = match self.ws.get(1) {
+            Some(126) => 4,
+            Some(127) => FRAME_HEADER_BYTES,
+            Some(_) | None => 2,
+        };
+        write_data_lines(self.ws.get(header..).unwrap_or_default(), out);
+        out.push(b'\n');
+    }
+
     /// The memory that a history needs to keep it (bytes), bookkeeping included.
     pub const fn held_bytes(&self) -> usize {
         self.held
@@ -180,6 +192,9 @@ mod tests {
         assert_eq!(message.ws, [&[0x81, payload.len() as u8], &payload[..]].concat());
         assert_eq!(message.sse, &b"id: e-e40c292c.2a\ndata: {\"x\": 1}\n\n"[..]);
         assert_eq!(message.sse_data, &b"data: {\"x\": 1}\n\n"[..]);
+        let mut event = Vec::new();
+        message.write_text_event(&mut event);
+        assert_eq!(event, [b"data: ", &payload[..], b"\n\n"].concat());
         assert_eq!(message.kind, Kind::Json);
     }
 

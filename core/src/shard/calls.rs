@@ -11,7 +11,7 @@ use crate::handler::call::{self, Call, Refused, Request};
 use crate::handler::follow::{Since, Topics, Wanted, write_recovery};
 use crate::handler::websocket::may_open;
 use crate::http1::{FieldLines, Framing, RequestHead, StatusCode, Version};
-use crate::pubsub::{Body, Joined, MemberId, Message, Position, Positions, Topic};
+use crate::pubsub::{Body, Joined, MemberId, Message, Positions, Topic};
 use crate::time::Now;
 use crate::ws::{CloseCode, Opcode, Role as Side, handshake};
 use alloc::borrow::Cow;
@@ -309,12 +309,7 @@ impl Shard {
                     write_recovery(topic, recovery, &mut joining.recovery);
                 }
                 // The answer comes before the messages that were missed: its position must be before them too.
-                let before = |message: &Arc<Message>| Position {
-                    epoch: message.position.epoch,
-                    offset: message.position.offset.saturating_sub(1),
-                };
-                let start = joined.missed.first().map_or(joined.position, before);
-                let _ = joining.starts.push(topic, start);
+                let _ = joining.starts.push(topic, joined.start());
                 joining.held.extend(joined.missed);
                 self.subscribers.joined(member, joined.position);
             }

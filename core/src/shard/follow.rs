@@ -1,5 +1,6 @@
 //! Subscribers on all three transports: joining, what they missed, live delivery, leaving.
 
+use super::changes::addressed;
 use super::slot::{Exchange, Role, Slot};
 use super::stream::write_id;
 use super::{Agenda, ConnId, Mail, Outcome, Shard};
@@ -23,7 +24,7 @@ impl Shard {
     pub(super) fn wanted(&mut self, now: Now, conn: ConnId, head: &RequestHead<'_>) -> Option<Wanted> {
         let limit = self.config.limits.subscriptions;
         let reason = match Wanted::parse(head.target.query().unwrap_or_default(), &head.fields, limit) {
-            Ok(wanted) if !wanted.topics.is_empty() => return Some(wanted),
+            Ok(wanted) if !wanted.topics.is_empty() || wanted.address => return Some(wanted),
             Ok(_) => "topic: at least one is wanted".into(),
             Err(reason) => reason,
         };
@@ -81,6 +82,9 @@ impl Shard {
         match self.slots.get(conn).map(|slot| &slot.role) {
             Some(Role::WebSocket(_)) => self.joined_socket(now, conn, member, &topic, joined),
             Some(Role::Server(server)) => match (&server.exchange, joined) {
+                (Exchange::Stream(stream), joined) if stream.address.is_some() => {
+                    self.joined_addressed(now, conn, member, &topic, joined.as_ref());
+                }
                 (Exchange::Stream(_), Some(joined)) => self.joined_stream(now, conn, member, &topic, &joined),
                 (Exchange::Stream(_), None) => self.end_stream(now, conn),
                 (Exchange::Poll(_), Some(joined)) => self.joined_poll(now, conn, member, topic, joined),
@@ -191,7 +195,10 @@ impl Hand<'_> {
             Role::Server(server) => match &mut server.exchange {
                 Exchange::Stream(stream) => {
                     stream.heartbeat = self.now.instant + self.heartbeat;
-                    if stream.members.len() > 1 {
+                    if stream.address.is_some() {
+                        let event = addressed(message, subscribers, &stream.members);
+                        server.conn.send_content(self.now, self.timeouts, &event);
+                    } else if stream.members.len() > 1 {
                         let mut id = Vec::new();
                         write_id(subscribers, &stream.members, &mut id);
                         server.conn.send_content(self.now, self.timeouts, &id);

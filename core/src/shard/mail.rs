@@ -1,8 +1,10 @@
 //! What shards say to each other. Between two shards the order is kept.
 
-use super::{ConnId, SessionMail};
+use super::{Change, ConnId, SessionMail};
+use crate::http1::StatusCode;
 use crate::pubsub::{Body, Joined, MemberId, Message, Position, Topic};
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::time::Duration;
 
@@ -10,6 +12,17 @@ use core::time::Duration;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Mail {
+    /// To an event stream's shard: change its topics.
+    Change(Box<Change>),
+    /// The answer to `Change`.
+    Changed {
+        /// Who asked.
+        conn: ConnId,
+        /// As asked.
+        tag: u64,
+        /// The topics that the stream has now, or why it was not changed.
+        changed: Box<Result<String, (StatusCode, String)>>,
+    },
     /// To a subscriber's shard: a topic's home has numbered a message.
     Deliver(Arc<Message>),
     /// To every shard: the sender has no connections left and is shutting down.

@@ -33,6 +33,7 @@ mod admit;
 mod answer;
 mod authorize;
 mod calls;
+mod changes;
 mod effect;
 mod files;
 mod follow;
@@ -55,6 +56,7 @@ mod usage;
 pub mod wheel;
 
 pub use accept::{Accepted, Introduction};
+pub use changes::{Change, StreamId};
 pub use effect::{
     Access, Address, Completion, ConnId, Effect, FileId, FileRequest, IoError, Notice, OpId, Opened, Secret,
 };

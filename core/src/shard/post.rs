@@ -25,6 +25,8 @@ impl Shard {
 
     pub(super) fn handle_mail_now(&mut self, now: Now, mail: Mail) {
         match mail {
+            Mail::Change(change) => self.handle_change(now, *change),
+            Mail::Changed { conn, tag, changed } => self.handle_changed(now, conn, tag, *changed),
             Mail::Deliver(message) => self.subscribers.deliver(message),
             Mail::Drained => self.drained += 1,
             Mail::Join { from, conn, member, topic, since } => {

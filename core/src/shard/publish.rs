@@ -1,6 +1,6 @@
 //! `POST` of a message to a topic, and its receipt.
 
-use super::slot::{Exchange, Publishing};
+use super::slot::{Exchange, Posted, Publishing};
 use super::{Busy, ConnId, Mail, Outcome, Receipt, Shard};
 use crate::conn::Content;
 use crate::http1::{FieldLines, Framing, Method, RequestHead, StatusCode};
@@ -31,6 +31,18 @@ impl Shard {
             Ok(topic) => topic,
             Err(error) => return self.refuse(now, conn, StatusCode::BAD_REQUEST, &error.to_string()),
         };
+        self.start_posting(now, conn, head, framing, Posted::Message(topic));
+    }
+
+    /// Waits for the content.
+    pub(super) fn start_posting(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        head: &RequestHead<'_>,
+        framing: Framing,
+        to: Posted,
+    ) {
         let length = if let Framing::Length(length) = framing { length } else { 0 };
         if length > self.content_limit(conn) {
             return self.refuse(now, conn, StatusCode::CONTENT_TOO_LARGE, "the content is too large");
@@ -39,7 +51,7 @@ impl Shard {
         let content_type = head.fields.get("content-type").map(Bytes::copy_from_slice);
         let Self { slots, timeouts, .. } = self;
         if let Some(super::slot::Role::Server(server)) = slots.get_mut(conn).map(|slot| &mut slot.role) {
-            server.exchange = Exchange::Publishing(Box::new(Publishing { topic, content_type, content }));
+            server.exchange = Exchange::Publishing(Box::new(Publishing { to, content_type, content }));
             server.conn.send_continue(now, timeouts);
         }
         if framing == Framing::Empty {
@@ -55,7 +67,11 @@ impl Shard {
         else {
             return;
         };
-        let Publishing { topic, content_type, content } = *publishing;
+        let topic = match publishing.to.clone() {
+            Posted::Change(stream) => return self.send_change(now, conn, tag, stream, &publishing),
+            Posted::Message(topic) => topic,
+        };
+        let Publishing { content_type, content, .. } = *publishing;
         match Body::from_content(content_type.as_deref(), &content) {
             Ok(body) => self.publish(conn, tag, topic, body),
             Err(error) => {

@@ -129,6 +129,9 @@ impl Shard {
             _ if matches!(head.method, Method::Other(_)) => {
                 return self.refuse(now, conn, StatusCode::NOT_IMPLEMENTED, "this method is not known here");
             }
+            Handler::EventStream if head.method == Method::Post => {
+                return self.start_change(now, conn, head, framing);
+            }
             Handler::Publish => return self.start_publish(now, conn, head, framing, rest),
             Handler::Echo | Handler::WebSocket(_) => {
                 return self.start_websocket(now, conn, head, framing, handler);

@@ -2,6 +2,7 @@
 
 use super::admit::Verifying;
 use super::calls::Socket;
+use super::changes::StreamId;
 use super::files::{Opening, Sending};
 use super::grant::Grant;
 use super::poll::Poll;
@@ -106,9 +107,9 @@ pub(super) enum Exchange {
     Asking(Box<Asking>),
     /// An upstream gets the request.
     Proxying(Box<Call>),
-    /// Content to be published is arriving.
+    /// Content is arriving: to be published, or for a change of an event stream.
     Publishing(Box<Publishing>),
-    /// The topic's home has the message; it answers to this tag.
+    /// The topic's home has the message, or the stream's shard the change; it answers to this tag.
     Published(u64),
     /// An event stream.
     Stream(Box<Stream>),
@@ -116,9 +117,16 @@ pub(super) enum Exchange {
     Verifying(Box<Verifying>),
 }
 
+/// Where content goes that a client posts.
+#[derive(Clone, Debug)]
+pub(super) enum Posted {
+    Change(StreamId),
+    Message(Topic),
+}
+
 #[derive(Debug)]
 pub(super) struct Publishing {
-    pub(super) topic: Topic,
+    pub(super) to: Posted,
     pub(super) content_type: Option<Bytes>,
     pub(super) content: Vec<u8>,
 }

@@ -1,5 +1,6 @@
 //! Event streams: opening, replay, heartbeat, end.
 
+use super::changes::Address;
 use super::follow::Members;
 use super::slot::{Exchange, Role};
 use super::{ConnId, Shard};
@@ -20,6 +21,8 @@ pub(super) struct Stream {
     pub(super) members: Members,
     pub(super) joining: usize,
     pub(super) since: Since,
+    /// Only of a stream that can be changed.
+    pub(super) address: Option<Box<Address>>,
     /// When a comment is due.
     pub(super) heartbeat: Instant,
 }
@@ -37,11 +40,13 @@ impl Shard {
         }
         let heartbeat = now.instant + self.config.limits.heartbeat;
         let members = self.follow(conn, &wanted.topics, &wanted.since);
-        let stream = Stream { joining: members.len(), members, since: wanted.since, heartbeat };
+        let address = wanted.address.then(|| self.address(conn, &members, &wanted.since));
+        let stream = Stream { joining: members.len(), members, since: wanted.since, address, heartbeat };
         if let Some(server) = self.server(conn) {
             server.exchange = Exchange::Stream(Box::new(stream));
         }
         self.write_event(now, conn, b":\n\n");
+        self.tell_address(now, conn, head.target.path());
     }
 
     pub(super) fn joined_stream(&mut self, now: Now, conn: ConnId, member: MemberId, topic: &Topic, joined: &Joined) {
