@@ -131,13 +131,21 @@ fn demo() -> Config {
         asset("chat.js", js, include_bytes!("../host/demo/chat.js")),
         asset("log.js", js, include_bytes!("../host/demo/log.js")),
         asset("people.js", js, include_bytes!("../host/demo/people.js")),
-        asset("realtime.js", js, include_bytes!("../host/demo/realtime.js")),
-        asset("wires.js", js, include_bytes!("../host/demo/wires.js")),
         asset("favicon.svg", "image/svg+xml", include_bytes!("../host/demo/favicon.svg")),
+    ]));
+    let script = Handler::Memory(Arc::new([
+        asset("brolly.js", js, include_bytes!("../host/script/brolly.js")),
+        asset("brolly-hub.js", js, include_bytes!("../host/script/brolly-hub.js")),
+        asset("brolly-machine.js", js, include_bytes!("../host/script/brolly-machine.js")),
+        asset("brolly-position.js", js, include_bytes!("../host/script/brolly-position.js")),
+        asset("brolly-topics.js", js, include_bytes!("../host/script/brolly-topics.js")),
+        asset("brolly-wires.js", js, include_bytes!("../host/script/brolly-wires.js")),
+        asset("brolly-worker.js", js, include_bytes!("../host/script/brolly-worker.js")),
     ]));
     let mut config = Config::default();
     for (prefix, handler) in [
         ("/", page),
+        ("/-", script),
         ("/-/sse", Handler::EventStream),
         ("/-/poll", Handler::LongPoll),
         ("/-/ws", Handler::WebSocket(WebSocket::default())),

@@ -1,8 +1,8 @@
 // The chat room: joins the parts of the page to each other and to the server.
 
+import { Brolly, TRANSPORTS } from "./-/brolly.js";
 import { Log } from "./log.js";
 import { People, SAY_EVERY } from "./people.js";
-import { OLDEST, publishBeacon, Realtime, TRANSPORTS } from "./realtime.js";
 
 /** Attempts to send a message over a connection that works, before its author has to decide; milliseconds. */
 const MOST_ATTEMPTS = 3;
@@ -14,6 +14,7 @@ const ANSWER_WITHIN = 1_500;
 
 const VIA = { ws: "WebSocket", sse: "Server-Sent Events", poll: "long-poll" };
 const HINTS = {
+  auto: "The best that works here, shared by all tabs of this browser.",
   ws: "One connection carries messages both ways.",
   sse: "Messages stream in over one HTTP response and leave as POST requests.",
   poll: "Each request waits for news. Works wherever HTTP does.",
@@ -33,11 +34,32 @@ let clockAhead = 0;
 
 const log = new Log(me);
 const people = new People(me, now);
-const realtime = new Realtime({
-  topics: [topic, peopleTopic],
-  transport: TRANSPORTS.includes(parameters.get("transport")) ? parameters.get("transport") : "ws",
-  position: OLDEST,
-});
+/** One of `TRANSPORTS`, or "auto" for the best that works. */
+let transport = TRANSPORTS.includes(parameters.get("transport")) ? parameters.get("transport") : "auto";
+let brolly = null;
+/** Topic → the subscription to it. */
+const subscriptions = new Map();
+
+/** Connects, from where we have come so far; at first, with all that the server still has. */
+function connect() {
+  brolly?.close();
+  brolly = new Brolly({ transports: transport === "auto" ? TRANSPORTS : [transport] });
+  brolly.addEventListener("statechange", showState);
+  const follow = (name, heard) => {
+    const subscription = brolly.subscribe(name, { position: subscriptions.get(name)?.position ?? "0" });
+    subscriptions.set(name, subscription);
+    subscription.addEventListener("message", ({ data }) => {
+      heard(data);
+      // Timers of a page in the background are slowed down, the network is not: others' turns remind us of ours.
+      sayHereInTurn();
+    });
+    return subscription;
+  };
+  const said = follow(topic, (data) => log.receive(data) && forget(data.id));
+  for (const type of ["gap", "refused"]) said.addEventListener(type, () => log.divide("Some messages may be missing here"));
+  follow(peopleTopic, (data) => People.speaks(data) && people.hear(data));
+  people.present(ownName(), brolly.transport);
+}
 
 // ---- Messages
 
@@ -61,17 +83,18 @@ function enqueue(message) {
 async function flush() {
   if (flushing) return;
   flushing = true;
-  while (outbox.length > 0 && realtime.state === "open") {
+  while (outbox.length > 0 && brolly.state === "open") {
     const [entry] = outbox;
     entry.attempts += 1;
     try {
-      await realtime.publish(topic, entry.message);
+      await brolly.publish(topic, entry.message);
       log.sent(entry.message.id);
       forget(entry.message.id);
     } catch (error) {
-      // Without a connection it waits; `onstate` flushes.
-      if (error.later && realtime.state !== "open") break;
-      if (error.later && entry.attempts < MOST_ATTEMPTS) await sleep(RETRY_AFTER * entry.attempts);
+      const isLater = ["busy", "closed", "disconnected", "timeout"].includes(error.kind);
+      // Without a connection it waits; `showState` flushes.
+      if (isLater && brolly.state !== "open") break;
+      if (isLater && entry.attempts < MOST_ATTEMPTS) await sleep(RETRY_AFTER * entry.attempts);
       else giveUp(entry, error.message);
     }
   }
@@ -92,32 +115,19 @@ function forget(id) {
   if (index >= 0) outbox.splice(index, 1);
 }
 
-realtime.onmessage = (data) => {
-  if (People.speaks(data)) people.hear(data);
-  else if (log.receive(data)) forget(data.id);
-  // Timers of a page in the background are slowed down, the network is not: others' turns remind us of ours.
-  sayHereInTurn();
-};
-
-realtime.onrecovery = (entries) => {
-  // Refused is about the whole server, a gap about one topic.
-  const missed = entries.some((entry) => entry.outcome === "refused" || (entry.outcome === "gap" && entry.topic === topic));
-  if (missed) log.divide("Some messages may be missing here");
-};
-
 // ---- Presence
 
 let saidHereAt = -Infinity;
 let answering = 0;
 
 function sayHere(extra = {}) {
-  people.present(ownName(), realtime.transport);
-  if (realtime.state !== "open") return;
+  people.present(ownName(), brolly.transport);
+  if (brolly.state !== "open") return;
   clearTimeout(answering);
   answering = 0;
   saidHereAt = performance.now();
-  const here = { type: "here", id: me, name: ownName(), at: now(), since, via: realtime.transport, ...extra };
-  realtime.publish(peopleTopic, here).catch(() => {}); // the next turn comes soon
+  const here = { type: "here", id: me, name: ownName(), at: now(), since, via: brolly.transport, ...extra };
+  brolly.publish(peopleTopic, here).catch(() => {}); // the next turn comes soon
 }
 
 function sayHereInTurn() {
@@ -128,18 +138,15 @@ people.onnewcomer = () => {
   answering ||= setTimeout(() => sayHere({ answer: true }), Math.random() * ANSWER_WITHIN);
 };
 
-setInterval(sayHereInTurn, 1_000);
-
 addEventListener("pagehide", () => {
-  publishBeacon(peopleTopic, { type: "gone", id: me, at: now(), since });
-  realtime.close();
+  const gone = JSON.stringify({ type: "gone", id: me, at: now(), since });
+  // No answer can be waited for any more.
+  navigator.sendBeacon(`./-/publish/${encodeURIComponent(peopleTopic)}`, new Blob([gone], { type: "application/json" }));
   releaseTabId();
 });
 
 addEventListener("pageshow", ({ persisted }) => {
-  if (!persisted) return;
-  claimTabId();
-  realtime.open();
+  if (persisted) claimTabId();
 });
 
 /** A clock that is wrong by minutes would hide its owner from everybody's list; times are the server's. */
@@ -152,17 +159,18 @@ async function readServerClock() {
 
 // ---- State of the connection
 
-let retryAt = 0;
 let wasOpen = false;
 let opening = 0;
 
-realtime.onstate = (state, detail) => {
+function showState({ target }) {
+  if (target !== brolly) return;
   clearTimeout(opening);
-  retryAt = detail.retryAt ?? 0;
-  const labels = { connecting: "Connecting", open: "Live", waiting: "Reconnecting", closed: "Closed" };
+  const { state } = brolly;
+  const labels = { connecting: "Connecting", open: "Live", waiting: "Reconnecting", offline: "Offline", closed: "Closed" };
   $("state").dataset.state = state;
   $("state-text").textContent = labels[state];
-  $("state-via").textContent = state === "open" ? ` over ${VIA[realtime.transport]}` : "";
+  $("state-via").textContent = state === "open" ? ` over ${VIA[brolly.transport]}` : "";
+  $("state").title = brolly.shared ? "The connection is shared by the tabs of this browser." : "This tab has a connection of its own.";
   showBanner(state);
   if (state !== "open") return;
   wasOpen = true;
@@ -172,11 +180,11 @@ realtime.onstate = (state, detail) => {
     log.announce();
     flush();
   }, REPLAY_FIRST);
-};
+}
 
 function showBanner(state) {
   const banner = $("banner");
-  const shown = state === "waiting" || state === "closed" || (state === "connecting" && !banner.hidden);
+  const shown = ["waiting", "offline", "closed"].includes(state) || (state === "connecting" && !banner.hidden);
   $("banner-text").textContent = wasOpen ? "Connection lost." : "No connection.";
   showCountdown();
   if (!shown && banner.contains(document.activeElement)) $("input").focus();
@@ -184,14 +192,13 @@ function showBanner(state) {
 }
 
 function showCountdown() {
-  const seconds = Math.ceil((retryAt - Date.now()) / 1_000);
-  const when = { connecting: "Connecting…", waiting: retryAt && seconds > 0 ? `Next try in ${seconds} s.` : "Trying again…" };
-  const text = when[realtime.state] ?? "";
+  const seconds = Math.ceil((brolly.retryAt - Date.now()) / 1_000);
+  const next = seconds > 0 ? `Next try in ${seconds} s.` : "Trying again…";
+  const text = { connecting: "Connecting…", waiting: next, offline: next }[brolly.state] ?? "";
   if ($("banner-when").textContent !== text) $("banner-when").textContent = text;
 }
 
-setInterval(showCountdown, 250);
-$("reconnect").addEventListener("click", () => realtime.reconnect());
+$("reconnect").addEventListener("click", () => brolly.reconnect());
 
 // ---- Writing
 
@@ -258,11 +265,12 @@ function rename() {
 }
 
 $("transport").addEventListener("change", () => {
-  realtime.use($("transport").value);
+  transport = $("transport").value;
   const url = new URL(location.href);
-  url.searchParams.set("transport", realtime.transport);
+  url.searchParams.set("transport", transport);
   history.replaceState(null, "", url);
-  $("transport-hint").textContent = HINTS[realtime.transport];
+  $("transport-hint").textContent = HINTS[transport];
+  connect();
 });
 
 $("room-form").addEventListener("submit", (event) => {
@@ -363,10 +371,11 @@ function sleep(delay) {
 $("room-title").textContent = room;
 nameField.placeholder = `${pick(ADJECTIVES)} ${pick(ANIMALS)}`;
 nameField.value = parameters.get("name")?.trim().slice(0, 32) || recall("localStorage", "brolly.name") || nameField.placeholder;
-$("transport").value = realtime.transport;
-$("transport-hint").textContent = HINTS[realtime.transport];
+$("transport").value = transport;
+$("transport-hint").textContent = HINTS[transport];
 log.onunseen(0);
-people.present(ownName(), realtime.transport);
 readServerClock().catch(() => {});
-realtime.open();
+connect();
+setInterval(showCountdown, 250);
+setInterval(sayHereInTurn, 1_000);
 if (!matchMedia("(pointer: coarse)").matches) input.focus();

@@ -35,7 +35,7 @@ export class BrollyError extends Error {
 export class Brolly extends EventTarget {
   #base;
   #transports;
-  #status = { state: "closed", transport: null, retryAt: null, reason: "" };
+  #status = { state: "closed", transport: null, reason: "", retryAt: null };
   #isClosed = false;
   #isShared = false;
   #port = null;
