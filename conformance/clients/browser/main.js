@@ -5,6 +5,7 @@ const path = require("node:path");
 const { chromium } = require("playwright-core");
 const { Brolly, check, eventually, main, options, sleep } = require("../checks.js");
 const { Relay } = require("../relay.js");
+require("./script.js");
 
 const FLAGS = [
   "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
