@@ -227,6 +227,38 @@ for (const via of ["ws", "sse", "poll"]) {
   });
 }
 
+check("script: the page in the README works as it stands", async (setting) => {
+  const readme = fs.readFileSync(pathOf.join(__dirname, "../../../README.md"), "utf8");
+  const root = fs.mkdtempSync(pathOf.join(setting.artefacts, "readme-"));
+  fs.writeFileSync(pathOf.join(root, "news.html"), /```html\n([^]*?)```/.exec(readme)[1]);
+  let server = await Brolly.start("dev", root);
+  const pages = [await setting.context.newPage(), await setting.context.newPage()];
+  const shown = async (page) => await page.locator("li").allTextContents();
+  const show = async (...expected) => {
+    for (const page of pages) {
+      await eventually(async () => (await shown(page)).length >= expected.length, "").catch(() => {});
+      assert.deepEqual(await shown(page), expected);
+    }
+  };
+  for (const page of pages) {
+    await page.goto(`${server.url}/news.html`);
+    await page.locator("#state", { hasText: "open ws" }).waitFor();
+  }
+  const say = async (text) => {
+    await pages[0].locator("input").fill(text);
+    await pages[0].locator("input").press("Enter");
+  };
+  await say("it rains");
+  await show('{"headline":"it rains"}');
+  server = await server.replace();
+  await pages[0].locator("li", { hasText: "refused" }).waitFor();
+  await pages[0].locator("#state", { hasText: "open ws" }).waitFor();
+  await say("still");
+  await show('{"headline":"it rains"}', "refused", '{"headline":"still"}');
+  for (const page of pages) await page.close();
+  await server.kill();
+});
+
 check("script: where there is no SharedWorker, or a policy forbids it, each tab has a connection of its own", async (setting) => {
   const { relay, url } = await path(setting);
   const context = await setting.browser.newContext();
