@@ -108,12 +108,18 @@ class Brolly {
     return await new Brolly(await freePort(), command, args).#listening();
   }
 
+  /** `serve` with a file whose `listen` is this port. */
+  static async serve(port, file) {
+    return await new Brolly(port, "serve", ["--config", file]).#listening();
+  }
+
   constructor(port, command, args) {
     Object.assign(this, { port, command, args, url: `http://127.0.0.1:${port}`, socketUrl: `ws://127.0.0.1:${port}` });
     Brolly.running.push(this);
     this.log = path.join(Brolly.logs, `server-${Brolly.running.length}-${command}.log`);
     const log = fs.openSync(this.log, "w");
-    this.child = spawn(Brolly.binary, [command, "--listen", `127.0.0.1:${port}`, ...args], { stdio: ["ignore", log, log] });
+    const listen = command === "serve" ? [] : ["--listen", `127.0.0.1:${port}`];
+    this.child = spawn(Brolly.binary, [command, ...listen, ...args], { stdio: ["ignore", log, log] });
     fs.closeSync(log);
     this.exited = new Promise((resolve) => this.child.once("exit", (code, signal) => resolve(code ?? signal)));
   }

@@ -139,6 +139,43 @@ check("ws: a backend that ends the tunnel", async ({ dev }) => {
   assert.equal((await rude.closed)[0], 1006);
 });
 
+/** A proxy to the backend that reads WebSockets. */
+async function reading(directory, backend) {
+  const port = await freePort();
+  const file = path.join(directory, `messages-${port}.toml`);
+  fs.writeFileSync(
+    file,
+    `listen = ["127.0.0.1:${port}"]\n[upstreams.app]\nurl = "http://127.0.0.1:${backend}"\n` +
+      '[[routes]]\nhandler = "proxy"\nupstream = "app"\nwebsocket = "messages"\n',
+  );
+  return await Brolly.serve(port, file);
+}
+
+check("ws: messages to a backend of `ws`, read on the way", async ({ backend, files }) => {
+  const server = await reading(files, backend.options.port);
+  const reader = new Reader(`${server.socketUrl}/chat?x=1`, ["chat"], { perMessageDeflate: true });
+  await reader.opened;
+  assert.equal(reader.socket.protocol, "chat");
+  for (const message of ["text", "long ".repeat(100_000), Buffer.alloc(300_000, 1)]) {
+    reader.socket.send(message);
+    assert.deepEqual(await reader.next(), message);
+  }
+  assert.equal(backend.requests.at(-1).url, "/chat?x=1");
+  backend.closes.length = 0;
+  reader.socket.close(4000, "bye");
+  assert.equal((await reader.closed)[0], 4000);
+  await eventually(() => backend.closes.some(([code, reason]) => code === 4000 && reason === "bye"), "it is not told why");
+  const polite = new Reader(`${server.socketUrl}/`);
+  await polite.opened;
+  polite.socket.send("close");
+  assert.deepEqual(await polite.closed, [4999, "as you wish"]);
+  const rude = new Reader(`${server.socketUrl}/`);
+  await rude.opened;
+  rude.socket.send("terminate");
+  assert.deepEqual(await rude.closed, [1014, "the connection is gone"]);
+  await server.kill();
+});
+
 check("ws: an upgrade of what is no WebSocket is refused", async ({ demo, dev }) => {
   for (const url of [`${demo.socketUrl}/`, `${dev.socketUrl}/index.html`, `${demo.socketUrl}/-/poll?topic=a&wait=0`]) {
     await assert.rejects(new Reader(url).opened, /Unexpected server response/);
@@ -203,9 +240,11 @@ async function setUp() {
     host: "127.0.0.1", port, perMessageDeflate: true, handleProtocols: (offered) => offered.values().next().value ?? false,
   });
   backend.requests = [];
+  backend.closes = [];
   backend.on("connection", (socket, request) => {
     backend.requests.push(request);
     socket.on("error", () => {});
+    socket.on("close", (code, reason) => backend.closes.push([code, reason.toString()]));
     socket.on("message", (data, binary) => {
       if (data.toString() === "close") socket.close(4999, "as you wish");
       else if (data.toString() === "terminate") socket.terminate();
@@ -214,7 +253,7 @@ async function setUp() {
   });
   const demo = await Brolly.start("demo", "--threads", "3");
   const dev = await Brolly.start("dev", "--threads", "2", files, `/api/=http://127.0.0.1:${port}`);
-  return { demo, dev, backend, close: async () => fs.rmSync(files, { recursive: true }) };
+  return { demo, dev, backend, files, close: async () => fs.rmSync(files, { recursive: true }) };
 }
 
 const chosen = options();

@@ -46,7 +46,11 @@ class SocketBackend:
         def choose(_, offered):
             return "chat.v2" if "chat.v2" in offered else None
 
-        async with serve(self._serve, "127.0.0.1", self.port, select_subprotocol=choose, max_size=None):
+        def refuse(connection, request):
+            return connection.respond(403, "not you\n") if request.path == "/refused" else None
+
+        options = {"select_subprotocol": choose, "process_request": refuse, "max_size": None}
+        async with serve(self._serve, "127.0.0.1", self.port, **options):
             started.set()
             await asyncio.get_running_loop().create_future()
 
