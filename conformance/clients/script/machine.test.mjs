@@ -72,7 +72,7 @@ test("the back-off doubles, is bounded, and starts over after a good connection"
     delays.push(one.timeout - now);
     one.tick((now = one.timeout));
   }
-  assert.deepEqual(delays, [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000, 15_000]);
+  assert.deepEqual(delays, [250, 750, 1_500, 3_000, 6_000, 12_000, 22_500, 22_500, 22_500, 22_500]);
   one.ready(now, 11);
   one.tick(now + 3_000);
   one.lost(now + 4_000, 11);

@@ -66,7 +66,7 @@ export class Hub {
   async #publish(page, id, { topic, data, within }) {
     const late = new AbortController();
     const timer = this.#env.setTimeout(() => late.abort(), within);
-    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(data) };
+    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(data ?? null) };
     let answer;
     try {
       const url = new URL(`publish/${encodeURIComponent(topic)}`, this.#base);

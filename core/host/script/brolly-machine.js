@@ -210,11 +210,13 @@ export class Machine {
       this.#rung = isLast ? this.#first() : this.#rung + 1;
       if (!isLast) return this.#connect(now);
     }
-    // Full jitter: after a restart of the server its clients come back spread over the whole interval.
+    // The first try is spread over the whole interval: after a restart of the server its clients do not come all at once. Half
+    // of the later ones is fixed, so that a few quick failures do not drive the interval up.
     const most = this.#online ? Math.min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** this.#failures) : BACKOFF_MOST;
+    const least = this.#failures === 0 || wait > 0 ? 0 : most / 2;
     this.#failures = Math.min(this.#failures + 1, 20);
     this.#isTold = wait > 0;
-    this.#timers.set("retry", now + Math.min(wait, AWAY_MOST) + this.#random() * most);
+    this.#timers.set("retry", now + Math.min(wait, AWAY_MOST) + least + this.#random() * (most - least));
     this.#reason = reason;
     this.#setState(this.#online ? "waiting" : "offline");
   }

@@ -15,6 +15,8 @@ import { TRANSPORTS } from "./brolly-machine.js";
 
 export { TRANSPORTS };
 
+/** Of what pages and workers say to each other: an old page must not meet a new worker. */
+const VERSION = 1;
 /** A worker that has not said anything by then will not; milliseconds. */
 const WORKER_WITHIN = 3_000;
 const ANSWER_WITHIN = 10_000;
@@ -112,13 +114,14 @@ export class Brolly extends EventTarget {
     if (this.#isClosed) return Promise.reject(new BrollyError({ kind: "closed", reason: "this Brolly is closed" }));
     const id = ++this.#last;
     return new Promise((resolve, reject) => {
-      this.#calls.set(id, { message: { ...message, id }, resolve, reject });
+      // This throws if the data cannot be sent.
       this.#post({ ...message, id });
+      this.#calls.set(id, { message: { ...message, id }, resolve, reject });
     });
   }
 
   #attach(shared) {
-    const options = { base: this.#base, transports: this.#transports };
+    const options = { version: VERSION, base: this.#base, transports: this.#transports };
     this.#attached = new AbortController();
     this.#port = (shared && this.#worker(options)) || this.#local(options);
     this.#port.onmessage = ({ data }) => this.#hear(data);
