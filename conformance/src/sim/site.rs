@@ -64,6 +64,7 @@ pub(crate) fn config(limits: Limits) -> Arc<Config> {
                 ..Proxy::default()
             }),
         ),
+        ("/relay", Handler::Proxy(Proxy { reads_websockets: true, ..Proxy::default() })),
         ("/gone", Handler::Status(StatusCode::new(410).unwrap_or(StatusCode::NOT_FOUND))),
         ("/-/echo", Handler::Echo),
         ("/-/ws", Handler::WebSocket(WebSocket::default())),

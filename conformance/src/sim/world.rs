@@ -99,7 +99,10 @@ impl World {
                 0..3 => Box::new(Client::new(own, true)),
                 3 | 4 => Box::new(Subscriber::new(own, Transport::EventStream, id)),
                 5 => Box::new(Subscriber::new(own, Transport::LongPoll, id)),
-                6 | 7 => Box::new(Socket::new(own, if random.chance(80) { Kind::Calls } else { Kind::Echo }, id)),
+                6 | 7 => {
+                    let kind = random.pick(&[Kind::Calls, Kind::Calls, Kind::Calls, Kind::Echo, Kind::Relay]);
+                    Box::new(Socket::new(own, kind, id))
+                }
                 8 => Box::new(Garbage::new(own)),
                 _ => Box::new(Tunnel::new(own)),
             });

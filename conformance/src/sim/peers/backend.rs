@@ -7,6 +7,9 @@ use crate::sim::random::Random;
 use crate::sim::site;
 use crate::sim::wire::Wire;
 use brolly_core::http1::{Limits, Method, Part, RequestDecoder};
+use brolly_core::outbox::Outbox;
+use brolly_core::ws::handshake::accept_key;
+use brolly_core::ws::{self, Decoder, Item, Opcode, Role};
 
 /// What a bad backend says although nobody asked.
 pub(super) const UNASKED: &[u8] = b"bad";
@@ -21,6 +24,8 @@ pub(crate) struct Backend {
     rest: Option<(u64, Vec<u8>)>,
     /// Everything is sent back.
     is_tunnel: bool,
+    /// Every message is.
+    socket: Option<Decoder>,
     closes: bool,
     is_silent: bool,
     idle_since: u64,
@@ -35,6 +40,8 @@ struct Request {
     is_complete: bool,
     is_answered: bool,
     is_upgrade: bool,
+    /// What opens a WebSocket.
+    key: Option<Vec<u8>>,
     fields: String,
 }
 
@@ -57,6 +64,7 @@ impl Backend {
             request: None,
             rest: None,
             is_tunnel: false,
+            socket: None,
             closes: false,
             is_silent: false,
             idle_since: 0,
@@ -85,6 +93,7 @@ impl Backend {
                     query: pairs.map(|(name, value)| (name.into(), value.into())).collect(),
                     is_head: head.method == Method::Head,
                     is_upgrade: head.upgrade().is_some(),
+                    key: head.fields.get("sec-websocket-key").map(Into::into),
                     fields: names.join(" "),
                     ..Request::default()
                 });
@@ -122,6 +131,21 @@ impl Backend {
             return;
         }
         request.is_answered = true;
+        if let Some(key) = &request.key {
+            let accept = accept_key(key);
+            let mut bytes =
+                b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n".to_vec();
+            if cx.net.chance(cx.net.knobs.bad_backends) {
+                // No key of ours.
+                bytes.extend(b"sec-websocket-accept: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+            } else {
+                bytes.extend([b"sec-websocket-accept: ", &accept[..], b"\r\n\r\n"].concat());
+            }
+            // A ping comes behind it, and has to be answered.
+            bytes.extend(b"\x89\x01!");
+            self.socket = Some(Decoder::new(Role::Server, ws::Limits::default()));
+            return self.wire.send(&bytes);
+        }
         if request.is_upgrade {
             self.is_tunnel = true;
             self.wire.send(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: raw\r\nconnection: upgrade\r\n\r\nhello");
@@ -172,6 +196,42 @@ impl Backend {
         self.wire.send(&bytes);
     }
 
+    /// Sends messages back; breaks off now and then.
+    fn echo(&mut self, cx: &mut Cx<'_>) {
+        let (Some(decoder), false) = (&mut self.socket, self.wire.is_fin()) else { return };
+        let (mut inbox, mut out, mut used) = (std::mem::take(&mut self.wire.inbox), Outbox::new(), 0);
+        let mut is_over = self.wire.is_over;
+        while let Some(rest) = inbox.get_mut(used..) {
+            let (taken, item) = match decoder.decode(rest) {
+                Ok(decoded) => decoded,
+                Err(error) => return cx.ledger.fault(format!("backend {}: {error}", cx.id)),
+            };
+            used += taken;
+            match item {
+                Some(Item::Text(text)) => ws::encode(Opcode::Text, text.as_bytes(), None, &mut out),
+                Some(Item::Binary(data)) => ws::encode(Opcode::Binary, &data, None, &mut out),
+                Some(Item::Close(_)) => {
+                    ws::encode(Opcode::Close, &[], None, &mut out);
+                    is_over = true;
+                }
+                Some(Item::Ping(payload)) => ws::encode(Opcode::Pong, payload, None, &mut out),
+                Some(Item::Pong(_)) => {}
+                None => break,
+            }
+        }
+        self.wire.inbox = inbox.split_off(used.min(inbox.len()));
+        while !out.is_empty() {
+            let mut slices: [&[u8]; 1] = [&[]];
+            out.slices(&mut slices);
+            let sent = slices[0].len();
+            self.wire.send(slices[0]);
+            out.advance(sent);
+        }
+        if is_over || cx.net.chance(cx.net.knobs.bad_backends / 8) {
+            self.wire.fin();
+        }
+    }
+
     fn break_off(&mut self, bytes: &mut Vec<u8>) {
         match self.random.below(4) {
             0 => {
@@ -205,6 +265,10 @@ impl Peer for Backend {
         }
         if cx.resets() {
             return self.wire.reset();
+        }
+        if self.socket.is_some() {
+            self.echo(cx);
+            return self.wire.pump();
         }
         if self.is_tunnel {
             if !self.wire.is_fin() {

@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub(crate) enum Kind {
     Calls,
     Echo,
+    /// An echo of a backend, read on the way.
+    Relay,
 }
 
 /// What a call was.
@@ -95,11 +97,15 @@ impl Socket {
         if !position.is_empty() {
             query.push(format!("position={position}"));
         }
-        let path = if self.kind == Kind::Echo { "echo".into() } else { format!("ws?{}", query.join("&")) };
+        let path = match self.kind {
+            Kind::Calls => format!("/-/ws?{}", query.join("&")),
+            Kind::Echo => "/-/echo".into(),
+            Kind::Relay => "/relay/x?n=1".into(),
+        };
         let fields = "host: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n";
         let key = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
         if let Some(wire) = &mut self.wire {
-            wire.send(format!("GET /-/{path} HTTP/1.1\r\n{fields}{key}\r\n").as_bytes());
+            wire.send(format!("GET {path} HTTP/1.1\r\n{fields}{key}\r\n").as_bytes());
         }
     }
 
@@ -135,7 +141,7 @@ impl Socket {
 
     /// Something of its own accord.
     fn act(&mut self, cx: &mut Cx<'_>) {
-        if self.kind == Kind::Echo {
+        if self.kind != Kind::Calls {
             let text = format!("{}{}", self.actions, filler(&mut self.random));
             self.send(&text);
             self.echoes.push_back(text);
@@ -194,7 +200,7 @@ impl Socket {
     }
 
     fn hear(&mut self, cx: &mut Cx<'_>, text: &str) {
-        if self.kind == Kind::Echo {
+        if self.kind != Kind::Calls {
             if self.echoes.pop_front().as_deref() != Some(text) {
                 cx.ledger.fault(format!("{}: {text:?} is no echo", self.follower.who));
             }
@@ -264,7 +270,8 @@ impl Socket {
             match &self.reader.answer {
                 Some(answer) if answer.status == 101 => self.is_open = true,
                 Some(answer) if answer.is_complete => {
-                    if answer.status != 408 {
+                    let is_gateway = self.kind == Kind::Relay && matches!(answer.status, 502..=504);
+                    if answer.status != 408 && !is_gateway {
                         cx.ledger.fault(format!("{}: answered {}", self.follower.who, answer.status));
                     }
                     return wire.reset();
@@ -291,7 +298,8 @@ impl Socket {
                 }
                 Some(Item::Close(close)) => {
                     let code = close.map_or(1005, |close| close.code.as_u16());
-                    if ![1000, 1001, 1013].contains(&code) {
+                    let is_gateway = self.kind == Kind::Relay && code == 1014;
+                    if ![1000, 1001, 1013].contains(&code) && !is_gateway {
                         cx.ledger.fault(format!("{}: closed with {code}", self.follower.who));
                     }
                     if !self.close_sent {
@@ -357,7 +365,7 @@ impl Peer for Socket {
             return None;
         }
         let who = &self.follower.who;
-        if self.kind == Kind::Echo {
+        if self.kind != Kind::Calls {
             return (!self.echoes.is_empty()).then(|| format!("{who} waits for {} echoes", self.echoes.len()));
         }
         if !self.greeted || !self.calls.is_empty() {
