@@ -148,8 +148,11 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).collect()
 }
 
-/// What a side hears: messages, and pongs.
-fn hear(role: Role, mut bytes: Vec<u8>) -> (Vec<(bool, Vec<u8>)>, Vec<Vec<u8>>) {
+/// Messages, and whether they are text; and the payloads of pongs.
+type Heard = (Vec<(bool, Vec<u8>)>, Vec<Vec<u8>>);
+
+/// What a side hears.
+fn hear(role: Role, mut bytes: Vec<u8>) -> Heard {
     let (mut decoder, mut messages, mut pongs) = (Decoder::new(role, ws::Limits::default()), Vec::new(), Vec::new());
     loop {
         let (used, item) = decoder.decode(&mut bytes).unwrap();
@@ -167,7 +170,7 @@ fn hear(role: Role, mut bytes: Vec<u8>) -> (Vec<(bool, Vec<u8>)>, Vec<Vec<u8>>) 
     (messages, pongs)
 }
 
-fn expected(all: &[Said]) -> (Vec<(bool, Vec<u8>)>, Vec<Vec<u8>>) {
+fn expected(all: &[Said]) -> Heard {
     let messages = all.iter().filter_map(|said| match said {
         Said::Message(is_text, text, _) => Some((*is_text, text.clone().into_bytes())),
         Said::Ping(_) => None,
