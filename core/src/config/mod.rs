@@ -18,6 +18,7 @@ use crate::handler::redirect::Redirect;
 use crate::http1::{CheckedLines, StatusCode};
 use crate::route::{Forwarding, Networks, Routes};
 use crate::session::NodeId;
+pub use crate::ws::deflate::Settings as Compression;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -103,8 +104,8 @@ pub struct Listener {
 /// What is done with a request once its route is known.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Handler {
-    /// A WebSocket that sends every message back.
-    Echo,
+    /// A WebSocket that sends every message back; compressed if the settings say so and the client wants it.
+    Echo(Option<Compression>),
     /// Server-Sent Events of the topics in the query.
     EventStream,
     /// Files below a directory.
@@ -133,11 +134,13 @@ pub struct WebSocket {
     /// The subprotocols under whose names the calls are known. The first in the client's order is chosen; a client that
     /// asks for others only is let in without one.
     pub subprotocols: Arc<[Box<str>]>,
+    /// Whether and how messages are compressed, if the client wants it (RFC 7692).
+    pub compression: Option<Compression>,
 }
 
 impl Default for WebSocket {
     fn default() -> Self {
-        Self { subprotocols: ["v1.swindon-lattice+json".into()].into() }
+        Self { subprotocols: ["v1.swindon-lattice+json".into()].into(), compression: None }
     }
 }
 

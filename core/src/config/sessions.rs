@@ -70,6 +70,8 @@ pub struct Sessions {
     pub pool: usize,
     /// Whether a client that names no subprotocol is let in.
     pub takes_any_protocol: bool,
+    /// Whether and how messages are compressed, if the client wants it (RFC 7692).
+    pub compression: Option<crate::ws::deflate::Settings>,
     /// Where calls go by method: exact names and `prefix.*`, the most specific first.
     pub calls: Vec<(Box<str>, Backend)>,
     /// Where all others go.

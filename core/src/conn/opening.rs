@@ -6,6 +6,7 @@ use crate::http1::{self, Fields, Framing, ParseError, ResponseHead, StatusCode};
 use crate::outbox::Outbox;
 use crate::time::{Instant, Now};
 use crate::ws::handshake::{HandshakeError, InvalidRequest, Request, verify};
+use crate::ws::deflate::{Extension, Settings};
 use crate::ws::{self, Role};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -41,6 +42,9 @@ pub struct OpeningConn {
     nonce: [u8; 16],
     /// The subprotocols that were offered.
     offered: Box<[Box<str>]>,
+    /// The compression that was offered, and then the one that was agreed on.
+    compression: Option<Settings>,
+    extension: Option<Extension>,
     /// A final response that is not 101, as far as it is here.
     refusal: Option<Box<Refusal>>,
 }
@@ -143,8 +147,9 @@ impl OpeningConn {
         http.request(&Message { head, framing: Framing::Empty, is_head: false, content: None }, None);
         http.sent(now, timeouts, &patience(timeouts));
         http.finish_by(now.instant + timeouts.head);
+        let compression = request.compression.copied();
         let offered = request.subprotocols.iter().map(|offer| Box::from(*offer)).collect();
-        Ok(Self { http, nonce, offered, refusal: None })
+        Ok(Self { http, nonce, offered, compression, extension: None, refusal: None })
     }
 
     /// Reads the response; returns how many bytes it used, and how it ended once that is known. How the bytes are cut
@@ -201,10 +206,15 @@ impl OpeningConn {
         }
     }
 
-    fn verify(&self, fields: &Fields<'_>) -> Opened {
+    fn verify(&mut self, fields: &Fields<'_>) -> Opened {
         let offered: Vec<&str> = self.offered.iter().map(|offer| &**offer).collect();
-        match verify(StatusCode::SWITCHING_PROTOCOLS.as_u16(), fields.iter(), self.nonce, &offered) {
-            Ok(subprotocol) => Opened::Accepted { subprotocol: subprotocol.map(Into::into) },
+        match verify(StatusCode::SWITCHING_PROTOCOLS.as_u16(), fields.iter(), self.nonce, &offered, self.compression.as_ref())
+        {
+            Ok(verified) => {
+                let agreed = self.compression.as_ref().zip(verified.compression);
+                self.extension = agreed.map(|(settings, agreed)| Extension::new(agreed, settings));
+                Opened::Accepted { subprotocol: verified.subprotocol.map(Into::into) }
+            }
             Err(error) => Opened::Failed(OpeningError::Handshake(error)),
         }
     }
@@ -241,7 +251,8 @@ impl OpeningConn {
 
     /// The WebSocket, after [`Opened::Accepted`].
     pub fn into_socket(self, now: Now, limits: ws::Limits, timeouts: &Timeouts) -> WebSocketConn {
-        WebSocketConn::new(now, Role::Client, limits, timeouts, self.http.into_outbox())
+        let extension = self.extension;
+        WebSocketConn::new(now, Role::Client, limits, timeouts, self.http.into_outbox()).with_extension(extension)
     }
 }
 

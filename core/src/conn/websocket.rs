@@ -3,9 +3,11 @@
 use super::{Closing, Interest, Timeouts, WriteTimer, earlier};
 use crate::outbox::Outbox;
 use crate::time::{Instant, Now};
+use crate::ws::deflate::{Codec, Extension, SharedFrame};
 use crate::ws::{self, CloseCode, CloseFrame, Decoder, Item, Limits, Opcode, ProtocolError, Role};
 use alloc::borrow::Cow;
-use bytes::Bytes;
+use alloc::boxed::Box;
+use alloc::string::String;
 
 /// What the peer did.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub struct WebSocketConn {
     /// When to ping, when the pong is late, when the peer's close frame is late.
     read_by: Option<Instant>,
     write_by: WriteTimer,
+    /// If messages may be compressed.
+    extension: Option<Box<Extension>>,
 }
 
 impl WebSocketConn {
@@ -55,16 +59,28 @@ impl WebSocketConn {
             pinged: false,
             read_by: Some(now.instant + timeouts.ping),
             write_by,
+            extension: None,
         }
     }
 
-    /// Takes the next event from the unread bytes, unmasking them in place; returns how many it used. `key` makes
-    /// masking keys for a client's automatic frames.
+    /// Messages may be compressed: the opening handshake has agreed on it.
+    #[must_use]
+    pub fn with_extension(mut self, extension: Option<Extension>) -> Self {
+        if let Some(extension) = extension {
+            self.decoder.allow_deflated();
+            self.extension = Some(Box::new(extension));
+        }
+        self
+    }
+
+    /// Takes the next event from the unread bytes, unmasking them in place; returns how many it used. `codec` inflates what is
+    /// compressed; `key` makes masking keys for a client's automatic frames.
     pub fn receive<'i>(
         &mut self,
         now: Now,
         timeouts: &Timeouts,
-        key: impl FnMut() -> [u8; 4],
+        codec: &mut Codec,
+        mut key: impl FnMut() -> [u8; 4],
         input: &'i mut [u8],
     ) -> (usize, Option<WebSocketEvent<'i>>) {
         let length = input.len();
@@ -81,13 +97,13 @@ impl WebSocketConn {
                     self.pinged = false;
                     self.read_by = Some(now.instant + timeouts.ping);
                 }
-                (used, item.and_then(|item| self.handle_item(now, timeouts, key, item)))
+                match item.map(|item| self.handle_item(now, timeouts, codec, &mut key, item)) {
+                    Some(Ok(event)) => (used, event),
+                    Some(Err(error)) => (length, Some(self.fail(now, timeouts, error, key))),
+                    None => (used, None),
+                }
             }
-            Err(error) => {
-                self.close_with(now, timeouts, error.close_code(), "", key);
-                self.finish(now, timeouts);
-                (length, Some(WebSocketEvent::Failed(error)))
-            }
+            Err(error) => (length, Some(self.fail(now, timeouts, error, key))),
         }
     }
 
@@ -95,14 +111,16 @@ impl WebSocketConn {
         &mut self,
         now: Now,
         timeouts: &Timeouts,
+        codec: &mut Codec,
         mut key: impl FnMut() -> [u8; 4],
         item: Item<'i>,
-    ) -> Option<WebSocketEvent<'i>> {
-        match item {
+    ) -> Result<Option<WebSocketEvent<'i>>, ProtocolError> {
+        Ok(match item {
             // RFC 6455 §5.5.1: after our close frame, data is of no interest.
-            Item::Text(_) | Item::Binary(_) if self.close_sent => None,
+            Item::Text(_) | Item::Binary(_) | Item::Deflated(..) if self.close_sent => None,
             Item::Text(text) => Some(WebSocketEvent::Text(text)),
             Item::Binary(data) => Some(WebSocketEvent::Binary(data)),
+            Item::Deflated(opcode, data) => Some(self.inflate(codec, opcode, &data)?),
             Item::Ping(payload) => {
                 if !self.close_sent {
                     let key = (self.role == Role::Client).then(&mut key);
@@ -127,30 +145,75 @@ impl WebSocketConn {
                 self.finish(now, timeouts);
                 Some(WebSocketEvent::Closed(frame))
             }
-        }
+        })
     }
 
-    /// Sends one message; nothing once closing has begun.
+    fn inflate(
+        &mut self,
+        codec: &mut Codec,
+        opcode: Opcode,
+        data: &[u8],
+    ) -> Result<WebSocketEvent<'static>, ProtocolError> {
+        let limit = self.decoder.message_limit();
+        // The decoder gives none that was not agreed on.
+        let Some(extension) = &mut self.extension else { return Err(ProtocolError::ReservedBits) };
+        let message = extension.inflate(codec, data, limit)?;
+        Ok(match opcode {
+            Opcode::Text => {
+                let text = String::from_utf8(message).map_err(|_| ProtocolError::InvalidUtf8)?;
+                WebSocketEvent::Text(Cow::Owned(text))
+            }
+            _ => WebSocketEvent::Binary(Cow::Owned(message)),
+        })
+    }
+
+    fn fail(
+        &mut self,
+        now: Now,
+        timeouts: &Timeouts,
+        error: ProtocolError,
+        key: impl FnMut() -> [u8; 4],
+    ) -> WebSocketEvent<'static> {
+        self.close_with(now, timeouts, error.close_code(), "", key);
+        self.finish(now, timeouts);
+        WebSocketEvent::Failed(error)
+    }
+
+    /// Sends one message, compressed if that was agreed on and is of use; nothing once closing has begun.
     pub fn send(
         &mut self,
         now: Now,
         timeouts: &Timeouts,
+        codec: &mut Codec,
         opcode: Opcode,
         payload: &[u8],
         key: impl FnOnce() -> [u8; 4],
     ) {
-        if self.is_open() {
-            ws::encode(opcode, payload, (self.role == Role::Client).then(key), &mut self.out);
-            self.write_by.queued(now.instant, timeouts.write, self.out.len());
+        if !self.is_open() {
+            return;
         }
+        let key = (self.role == Role::Client).then(key);
+        let deflated = self.extension.as_mut().and_then(|extension| extension.deflate(codec, payload));
+        match deflated {
+            Some(deflated) => ws::encode_deflated(opcode, &deflated, key, &mut self.out),
+            None => ws::encode(opcode, payload, key, &mut self.out),
+        }
+        self.write_by.queued(now.instant, timeouts.write, self.out.len());
     }
 
-    /// Sends a frame that was encoded before, for many.
-    pub fn send_frame(&mut self, now: Now, timeouts: &Timeouts, frame: &Bytes) {
-        if self.is_open() {
-            self.out.share(frame);
-            self.write_by.queued(now.instant, timeouts.write, self.out.len());
+    /// Sends a text message that was framed before, for many; a server's.
+    pub fn send_shared(&mut self, now: Now, timeouts: &Timeouts, codec: &mut Codec, frame: &mut SharedFrame) {
+        if !self.is_open() {
+            return;
         }
+        match self.extension.as_ref().map(|extension| extension.shares(frame.payload().len())) {
+            None | Some(Ok(None)) => self.out.share(frame.plain()),
+            Some(Ok(Some(how))) => self.out.share(frame.deflated(codec, how)),
+            Some(Err(())) => {
+                return self.send(now, timeouts, codec, Opcode::Text, frame.payload(), || [0; 4]);
+            }
+        }
+        self.write_by.queued(now.instant, timeouts.write, self.out.len());
     }
 
     /// Begins the close handshake.

@@ -6,6 +6,7 @@ use crate::conn::{Opened, OpeningConn, OpeningError, Refusal, Timeouts, WebSocke
 use crate::outbox::Outbox;
 use crate::rng::{Rng, Seed};
 use crate::shard::IoError;
+use crate::ws::deflate::Codec;
 use crate::ws::handshake::{InvalidRequest, Request};
 use crate::ws::{CloseCode, Opcode, ProtocolError};
 use alloc::boxed::Box;
@@ -33,6 +34,7 @@ const HIGH_WATER: usize = 256 * 1024;
 pub struct WebSocketClient<S, T> {
     link: Link<S, T>,
     socket: WebSocketConn,
+    codec: Codec,
     rng: Rng,
     subprotocol: Option<Box<str>>,
     /// A message that arrived while something else was waited for.
@@ -94,7 +96,7 @@ impl<S: Stream, T: Timing> WebSocketClient<S, T> {
         match poll_fn(|cx| link.poll_open(cx, &mut opening)).await {
             Opened::Accepted { subprotocol } => {
                 let socket = opening.into_socket(link.timing.now(), limits.websocket, &link.timeouts);
-                Ok(Self { link, socket, rng, subprotocol, arrived: None, ending: None })
+                Ok(Self { link, socket, codec: Codec::new(), rng, subprotocol, arrived: None, ending: None })
             }
             Opened::Refused(refusal) => Err(OpenError::Refused(refusal)),
             Opened::Failed(error) => Err(link.broken.map_or(OpenError::Failed(error), OpenError::Io)),
@@ -168,12 +170,12 @@ impl<S: Stream, T: Timing> WebSocketClient<S, T> {
         if !self.socket.is_open() {
             return Err(self.finish().await);
         }
-        let Self { link, socket, rng, .. } = self;
+        let Self { link, socket, codec, rng, .. } = self;
         let (opcode, payload) = match message {
             Message::Text(text) => (Opcode::Text, text.as_bytes()),
             Message::Binary(data) => (Opcode::Binary, &data[..]),
         };
-        socket.send(link.timing.now(), &link.timeouts, opcode, payload, || rng.next_key());
+        socket.send(link.timing.now(), &link.timeouts, codec, opcode, payload, || rng.next_key());
         Ok(())
     }
 
@@ -230,10 +232,10 @@ impl<S: Stream, T: Timing> WebSocketClient<S, T> {
 
     /// Takes the next event from what was read; says whether there was any.
     fn take_arrived(&mut self) -> bool {
-        let Self { link, socket, rng, .. } = self;
+        let Self { link, socket, codec, rng, .. } = self;
         let now = link.timing.now();
         let Some(unread) = link.unread.get_mut(link.used..).filter(|unread| !unread.is_empty()) else { return false };
-        let (used, event) = socket.receive(now, &link.timeouts, || rng.next_key(), unread);
+        let (used, event) = socket.receive(now, &link.timeouts, codec, || rng.next_key(), unread);
         let is_event = event.is_some();
         match event {
             Some(WebSocketEvent::Text(text)) => self.arrived = Some(Message::Text(text.into_owned())),

@@ -5,7 +5,7 @@ use super::relay::Relay;
 use super::sessions::Talk;
 use super::slot::{Exchange, Role, Slot};
 use super::{Busy, ConnId, Receipt, Shard};
-use crate::config::Handler;
+use crate::config::{Compression, Handler};
 use crate::conn::{WebSocketConn, WebSocketEvent};
 use crate::handler::call::{self, Call, Refused, Request};
 use crate::handler::follow::{Since, Topics, Wanted, write_recovery};
@@ -13,6 +13,7 @@ use crate::handler::websocket::may_open;
 use crate::http1::{FieldLines, Framing, RequestHead, StatusCode, Version};
 use crate::pubsub::{Body, Joined, MemberId, Message, Positions, Topic};
 use crate::time::Now;
+use crate::ws::deflate::{self, Extension};
 use crate::ws::{CloseCode, Opcode, Role as Side, handshake};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -32,6 +33,15 @@ pub(super) struct Socket {
     pub(super) joins: Vec<Joining>,
     /// Publish calls that are not answered yet: the tag, and the meta object of the call.
     pub(super) publishes: Vec<(u64, Box<str>)>,
+}
+
+/// What the answer to an opening handshake says.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    accept: [u8; 28],
+    pub(super) subprotocol: Option<Box<str>>,
+    /// What was agreed on, and how that is said.
+    extension: Option<(Extension, String)>,
 }
 
 /// What a WebSocket is for.
@@ -69,12 +79,15 @@ impl Shard {
         framing: Framing,
         handler: &Handler,
     ) {
-        let supported: SmallVec<[&str; 4]> = match handler {
-            Handler::WebSocket(settings) => settings.subprotocols.iter().map(|name| &**name).collect(),
-            _ => SmallVec::new(),
+        let (subprotocols, compression): (SmallVec<[&str; 4]>, _) = match handler {
+            Handler::WebSocket(settings) => {
+                (settings.subprotocols.iter().map(|name| &**name).collect(), settings.compression)
+            }
+            Handler::Echo(compression) => (SmallVec::new(), *compression),
+            _ => (SmallVec::new(), None),
         };
-        let accepted = match self.accept_websocket(conn, head, framing, &supported) {
-            Ok(accepted) => accepted,
+        let handshake = match self.accept_websocket(conn, head, framing, (&subprotocols, compression.as_ref())) {
+            Ok(handshake) => handshake,
             Err(refusal) => return self.refuse_websocket(now, conn, refusal),
         };
         let wanted = match Wanted::parse(
@@ -85,9 +98,9 @@ impl Shard {
             Ok(wanted) => wanted,
             Err(reason) => return self.refuse(now, conn, StatusCode::BAD_REQUEST, &reason),
         };
-        let kind = if *handler == Handler::Echo { SocketKind::Echo } else { SocketKind::Calls };
-        let is_open = self.open_websocket(now, conn, &accepted.accept, accepted.subprotocol, kind);
-        if is_open && *handler != Handler::Echo {
+        let is_echo = matches!(handler, Handler::Echo(_));
+        let kind = if is_echo { SocketKind::Echo } else { SocketKind::Calls };
+        if self.open_websocket(now, conn, handshake, kind) && !is_echo {
             self.join_socket(now, conn, None, &wanted.topics, wanted.since);
         }
     }
@@ -97,10 +110,11 @@ impl Shard {
         &mut self,
         now: Now,
         conn: ConnId,
-        accept: &[u8],
-        subprotocol: Option<&str>,
+        handshake: Handshake,
         kind: SocketKind,
     ) -> bool {
+        let Handshake { accept, subprotocol, extension } = handshake;
+        let (extension, answer) = extension.unzip();
         let Self { slots, timeouts, config, .. } = self;
         let Some(slot) = slots.get_mut(conn) else { return false };
         let (Role::Server(server), listener) = (&mut slot.role, slot.listener) else { return false };
@@ -108,8 +122,11 @@ impl Shard {
         let id = server.id.hyphenated().encode_lower(&mut id).as_bytes();
         let switched = server.conn.switch_protocols(now, timeouts, |head| {
             head.lines(FieldLines::new("connection: upgrade\r\nupgrade: websocket\r\n"));
-            head.field("sec-websocket-accept", accept)?.field("x-barium", id)?;
-            if let Some(subprotocol) = subprotocol {
+            head.field("sec-websocket-accept", &accept)?.field("x-barium", id)?;
+            if let Some(answer) = &answer {
+                head.field("sec-websocket-extensions", answer.as_bytes())?;
+            }
+            if let Some(subprotocol) = &subprotocol {
                 head.field("sec-websocket-protocol", subprotocol.as_bytes())?;
             }
             server.shape.apply(config, listener, head);
@@ -128,7 +145,7 @@ impl Shard {
         self.finish(now, conn);
         let limits = self.config.limits.websocket;
         let socket = Socket {
-            conn: WebSocketConn::new(now, Side::Server, limits, &self.timeouts, out),
+            conn: WebSocketConn::new(now, Side::Server, limits, &self.timeouts, out).with_extension(extension),
             members: Members::new(),
             kind,
             joins: Vec::new(),
@@ -141,24 +158,31 @@ impl Shard {
     }
 
     /// The server's side of the opening handshake, with what the route says about origins.
-    pub(super) fn accept_websocket<'s>(
+    pub(super) fn accept_websocket(
         &self,
         conn: ConnId,
         head: &RequestHead<'_>,
         framing: Framing,
-        supported: &[&'s str],
-    ) -> Result<handshake::Accepted<'s>, handshake::Refusal> {
+        (subprotocols, compression): (&[&str], Option<&Compression>),
+    ) -> Result<Handshake, handshake::Refusal> {
         let minor = u8::from(head.version == Version::Http11);
-        let accepted = handshake::accept(head.method.as_str(), minor, head.fields.iter(), supported)?;
+        let accepted = handshake::accept(head.method.as_str(), minor, head.fields.iter(), subprotocols)?;
+        let offers = head.fields.all("sec-websocket-extensions");
+        let agreed = compression.and_then(|settings| Some((settings, deflate::accept(offers, settings)?)));
+        let handshake = Handshake {
+            accept: accepted.accept,
+            subprotocol: accepted.subprotocol.map(Into::into),
+            extension: agreed.map(|(settings, (agreed, answer))| (Extension::new(agreed, settings), answer)),
+        };
         if framing != Framing::Empty {
             return Err(handshake::Refusal::HasContent);
         }
-        let Some(Slot { role: Role::Server(server), .. }) = self.slots.get(conn) else { return Ok(accepted) };
+        let Some(Slot { role: Role::Server(server), .. }) = self.slots.get(conn) else { return Ok(handshake) };
         let is_page = head.fields.get("origin").is_some();
         if is_page && !may_open(&head.fields, self.asked_host(conn, head), server.shape.cors(&self.config)) {
             return Err(handshake::Refusal::Origin);
         }
-        Ok(accepted)
+        Ok(handshake)
     }
 
     pub(super) fn refuse_websocket(&mut self, now: Now, conn: ConnId, refusal: handshake::Refusal) {
@@ -172,7 +196,7 @@ impl Shard {
     }
 
     pub(super) fn handle_websocket_event(&mut self, now: Now, conn: ConnId, event: WebSocketEvent<'_>) {
-        let Self { slots, timeouts, rng, .. } = self;
+        let Self { slots, timeouts, rng, codec, .. } = self;
         let Some(Role::WebSocket(socket)) = slots.get_mut(conn).map(|slot| &mut slot.role) else { return };
         match (event, &socket.kind) {
             (event, SocketKind::Relay(relay)) => {
@@ -180,10 +204,10 @@ impl Shard {
                 self.handle_relay_event(now, conn, relay, event);
             }
             (WebSocketEvent::Text(text), SocketKind::Echo) => {
-                socket.conn.send(now, timeouts, Opcode::Text, text.as_bytes(), || rng.next_key());
+                socket.conn.send(now, timeouts, codec, Opcode::Text, text.as_bytes(), || rng.next_key());
             }
             (WebSocketEvent::Binary(data), SocketKind::Echo) => {
-                socket.conn.send(now, timeouts, Opcode::Binary, &data, || rng.next_key());
+                socket.conn.send(now, timeouts, codec, Opcode::Binary, &data, || rng.next_key());
             }
             (WebSocketEvent::Text(text), SocketKind::Calls) => self.handle_call(now, conn, &text),
             (WebSocketEvent::Binary(data), SocketKind::Calls) => match core::str::from_utf8(&data) {
@@ -343,10 +367,10 @@ impl Shard {
                 None => ["[\"hello\",{},", &data, "]"].concat(),
             };
             self.send_text(now, conn, &text);
-            let Self { slots, timeouts, .. } = self;
+            let Self { slots, timeouts, codec, framed, .. } = self;
             let Some(Role::WebSocket(socket)) = slots.get_mut(conn).map(|slot| &mut slot.role) else { return };
             for message in &joining.held {
-                socket.conn.send_frame(now, timeouts, &message.ws);
+                socket.conn.send_shared(now, timeouts, codec, super::follow::framed(framed, message));
             }
         }
     }
@@ -373,9 +397,9 @@ impl Shard {
     }
 
     pub(super) fn send_text(&mut self, now: Now, conn: ConnId, text: &str) {
-        let Self { slots, timeouts, rng, .. } = self;
+        let Self { slots, timeouts, rng, codec, .. } = self;
         if let Some(Role::WebSocket(socket)) = slots.get_mut(conn).map(|slot| &mut slot.role) {
-            socket.conn.send(now, timeouts, Opcode::Text, text.as_bytes(), || rng.next_key());
+            socket.conn.send(now, timeouts, codec, Opcode::Text, text.as_bytes(), || rng.next_key());
         }
     }
 

@@ -9,9 +9,10 @@ use crate::conn::Timeouts;
 use crate::handler::follow::{Since, Wanted};
 use crate::http1::{RequestHead, StatusCode};
 use crate::outbox::Storages;
-use crate::pubsub::{Delivery, Joined, MemberId, Topic};
+use crate::pubsub::{Delivery, Joined, MemberId, Message, Topic};
 use crate::time::Now;
 use crate::ws::CloseCode;
+use crate::ws::deflate::{Codec, SharedFrame};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -110,7 +111,7 @@ impl Shard {
 
     /// Hands out up to `budget` pending deliveries; returns how many it looked at.
     pub(super) fn fan_out(&mut self, now: Now, budget: usize) -> usize {
-        let Self { subscribers, slots, agenda, storage, timeouts, config, .. } = self;
+        let Self { subscribers, slots, agenda, storage, timeouts, config, codec, framed, .. } = self;
         let limits = &config.limits;
         let mut hand = Hand {
             now,
@@ -118,6 +119,8 @@ impl Shard {
             agenda,
             storage,
             timeouts,
+            codec,
+            framed,
             cap: limits.outbox_bytes,
             heartbeat: limits.heartbeat,
             poll_messages: limits.poll_messages,
@@ -164,6 +167,8 @@ struct Hand<'s> {
     agenda: &'s mut Agenda,
     storage: &'s mut Storages,
     timeouts: &'s Timeouts,
+    codec: &'s mut Codec,
+    framed: &'s mut Option<(Arc<Message>, SharedFrame)>,
     cap: usize,
     heartbeat: Duration,
     poll_messages: usize,
@@ -189,7 +194,10 @@ impl Hand<'_> {
             Role::WebSocket(socket) => {
                 match socket.joins.iter_mut().find(|joining| joining.members.contains(&member)) {
                     Some(joining) => joining.held.push(Arc::clone(message)),
-                    None => socket.conn.send_frame(self.now, self.timeouts, &message.ws),
+                    None => {
+                        let frame = framed(self.framed, message);
+                        socket.conn.send_shared(self.now, self.timeouts, self.codec, frame);
+                    }
                 }
             }
             Role::Server(server) => match &mut server.exchange {
@@ -238,4 +246,12 @@ impl Hand<'_> {
         }
         self.agenda.settle(conn, slot);
     }
+}
+
+/// The frame of a message; kept until another one is wanted.
+pub(super) fn framed<'f>(kept: &'f mut Option<(Arc<Message>, SharedFrame)>, message: &Arc<Message>) -> &'f mut SharedFrame {
+    if !kept.as_ref().is_some_and(|(of, _)| Arc::ptr_eq(of, message)) {
+        *kept = None;
+    }
+    &mut kept.get_or_insert_with(|| (Arc::clone(message), SharedFrame::new(message.ws.clone()))).1
 }

@@ -187,7 +187,7 @@ impl Shard {
     fn consume(&mut self, now: Now, conn: ConnId, input: &mut [u8]) -> usize {
         let mut used_up = 0;
         loop {
-            let Self { slots, rng, timeouts, config, .. } = self;
+            let Self { slots, rng, timeouts, config, codec, .. } = self;
             let (Some(slot), Some(rest)) = (slots.get_mut(conn), input.get_mut(used_up..)) else { return input.len() };
             // A reader that does not read its answers gets no more of them.
             if slot.unsent().len() > HIGH_WATER && matches!(slot.role, Role::Server(_) | Role::WebSocket(_)) {
@@ -203,7 +203,7 @@ impl Shard {
                     (used, is_event)
                 }
                 Role::WebSocket(socket) => {
-                    let (used, event) = socket.conn.receive(now, timeouts, || rng.next_key(), rest);
+                    let (used, event) = socket.conn.receive(now, timeouts, codec, || rng.next_key(), rest);
                     let is_event = event.is_some();
                     if let Some(event) = event {
                         self.handle_websocket_event(now, conn, event);

@@ -70,12 +70,13 @@ use crate::config::Config;
 use crate::conn::{Interest, Timeouts};
 use crate::http1::Limits;
 use crate::outbox::{Outbox, Storages};
-use crate::pubsub::{Epoch, Home, MemberId, Subscribers};
+use crate::pubsub::{Epoch, Home, MemberId, Message, Subscribers};
 use crate::rng::{Rng, Seed};
 use crate::text::date;
 use crate::throttle::Throttle;
 use crate::time::{Instant, Now};
 use crate::upstream::Upstream;
+use crate::ws::deflate::{Codec, SharedFrame};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -132,6 +133,10 @@ pub struct Shard {
     cache: files::Cache,
     /// Send-queue storage for the next connection that has something to send.
     storage: Storages,
+    /// Compresses and inflates messages of WebSockets.
+    codec: Codec,
+    /// The message that is being fanned out, framed, and compressed for whoever wants it so.
+    framed: Option<(Arc<Message>, SharedFrame)>,
     date: ([u8; 29], u64),
     /// The decoded path of the request at hand: reused.
     path: String,
@@ -205,6 +210,8 @@ impl Shard {
             scratch: Outbox::new(),
             cache: files::Cache::default(),
             storage: Storages::new(FAN_OUT),
+            codec: Codec::new(),
+            framed: None,
             date: (date::format(0), 0),
             path: String::new(),
             is_congested: false,

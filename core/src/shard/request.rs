@@ -133,7 +133,7 @@ impl Shard {
                 return self.start_change(now, conn, head, framing);
             }
             Handler::Publish => return self.start_publish(now, conn, head, framing, rest),
-            Handler::Echo | Handler::WebSocket(_) => {
+            Handler::Echo(_) | Handler::WebSocket(_) => {
                 return self.start_websocket(now, conn, head, framing, handler);
             }
             Handler::Sessions(sessions) => {
@@ -150,7 +150,7 @@ impl Shard {
             Handler::LongPoll => self.start_poll(now, conn, head),
             Handler::Files(_) => self.start_file(now, conn, head, route.to.handler, rest),
             Handler::Memory(assets) => self.send_asset(now, conn, head, assets, rest),
-            Handler::Echo
+            Handler::Echo(_)
             | Handler::Proxy(_)
             | Handler::Publish
             | Handler::Redirect(..)

@@ -13,7 +13,7 @@
 
 use super::mask::rotate;
 use super::{
-    CloseFrame, Fin, FrameHeader, InvalidUtf8, Item, Limits, Opcode, ProtocolError, Role, Utf8Validator, mask,
+    CloseFrame, Fin, FrameHeader, InvalidUtf8, Item, Limits, Opcode, ProtocolError, RSV1, Role, Utf8Validator, mask,
 };
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -33,6 +33,8 @@ pub struct Decoder {
     key: [u8; 4],
     utf8: Utf8Validator,
     role: Role,
+    /// RSV1 means a compressed message.
+    is_deflating: bool,
     step: Step,
 }
 
@@ -42,6 +44,7 @@ enum Message {
     None,
     Text(String),
     Binary(Vec<u8>),
+    Deflated(Opcode, Vec<u8>),
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -62,8 +65,14 @@ impl Decoder {
             key: [0; 4],
             utf8: Utf8Validator::new(),
             role,
+            is_deflating: false,
             step: Step::Header,
         }
+    }
+
+    /// Lets messages be compressed from now on: it was agreed on (RFC 7692 §7).
+    pub fn allow_deflated(&mut self) {
+        self.is_deflating = true;
     }
 
     /// Takes as much of `input` as it can, up to and including the first item; says how much that was.
@@ -84,12 +93,17 @@ impl Decoder {
         result
     }
 
+    /// How long a message may be, inflated too (bytes).
+    pub const fn message_limit(&self) -> usize {
+        self.limits.message_bytes
+    }
+
     /// Bytes held of an incomplete message.
     pub fn buffered(&self) -> usize {
         match &self.message {
             Message::None => 0,
             Message::Text(text) => text.len() + self.utf8.pending(),
-            Message::Binary(bytes) => bytes.len(),
+            Message::Binary(bytes) | Message::Deflated(_, bytes) => bytes.len(),
         }
     }
 
@@ -112,7 +126,7 @@ impl Decoder {
                         if let Some(key) = header.masking_key {
                             mask(payload, key, 0);
                         }
-                        let item = self.whole(header.opcode, payload)?;
+                        let item = self.whole(&header, payload)?;
                         return Ok((total - rest.len(), Some(item)));
                     }
                     if header.opcode.is_control() {
@@ -145,7 +159,9 @@ impl Decoder {
 
     /// What a header must not say on this connection, at this point of it.
     fn check(&self, header: &FrameHeader) -> Result<(), ProtocolError> {
-        if header.rsv != 0 {
+        // RFC 7692 §6: the first frame of a message says it for all.
+        let may_deflate = self.is_deflating && matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        if header.rsv != 0 && !(header.rsv == RSV1 && may_deflate) {
             return Err(ProtocolError::ReservedBits);
         }
         match (self.role, header.masking_key) {
@@ -158,7 +174,7 @@ impl Decoder {
             (Opcode::Continuation, Message::None) => {
                 return Err(ProtocolError::UnexpectedContinuation);
             }
-            (Opcode::Text | Opcode::Binary, Message::Text(_) | Message::Binary(_)) => {
+            (Opcode::Text | Opcode::Binary, Message::Text(_) | Message::Binary(_) | Message::Deflated(..)) => {
                 return Err(ProtocolError::UnfinishedMessage);
             }
             (Opcode::Continuation, _) | (Opcode::Text | Opcode::Binary, Message::None) => {}
@@ -171,8 +187,11 @@ impl Decoder {
     }
 
     /// A whole message or control frame.
-    fn whole<'i>(&mut self, opcode: Opcode, payload: &'i [u8]) -> Result<Item<'i>, ProtocolError> {
-        Ok(match opcode {
+    fn whole<'i>(&mut self, header: &FrameHeader, payload: &'i [u8]) -> Result<Item<'i>, ProtocolError> {
+        if header.rsv != 0 {
+            return Ok(Item::Deflated(header.opcode, Cow::Borrowed(payload)));
+        }
+        Ok(match header.opcode {
             Opcode::Text => Item::Text(Cow::Borrowed(str::from_utf8(payload).map_err(|_| InvalidUtf8)?)),
             // `check` lets no continuation come here.
             Opcode::Binary | Opcode::Continuation => Item::Binary(Cow::Borrowed(payload)),
@@ -189,6 +208,9 @@ impl Decoder {
     /// The header of a data frame that is taken piece by piece.
     fn begin(&mut self, header: &FrameHeader) {
         match header.opcode {
+            Opcode::Text | Opcode::Binary if header.rsv != 0 => {
+                self.message = Message::Deflated(header.opcode, Vec::new());
+            }
             Opcode::Text => self.message = Message::Text(String::new()),
             Opcode::Binary => self.message = Message::Binary(Vec::new()),
             Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {}
@@ -212,7 +234,7 @@ impl Decoder {
                 text.extend(begun_before);
                 text.push_str(rest);
             }
-            Message::Binary(bytes) => bytes.extend_from_slice(payload),
+            Message::Binary(bytes) | Message::Deflated(_, bytes) => bytes.extend_from_slice(payload),
         }
         Ok(())
     }
@@ -226,12 +248,13 @@ impl Decoder {
                 Some(Item::Text(Cow::Owned(text)))
             }
             Message::Binary(bytes) => Some(Item::Binary(Cow::Owned(bytes))),
+            Message::Deflated(opcode, bytes) => Some(Item::Deflated(opcode, Cow::Owned(bytes))),
         })
     }
 
     /// Enters a step that is never left.
     fn end(&mut self, step: Step) {
-        *self = Self { step, ..Self::new(self.role, self.limits) };
+        *self = Self { step, is_deflating: self.is_deflating, ..Self::new(self.role, self.limits) };
     }
 }
 

@@ -17,6 +17,8 @@ pub enum ProtocolError {
     InvalidCloseCode,
     /// A Close frame with one byte, which is half a status code (§5.5.1).
     InvalidClosePayload,
+    /// A compressed message that cannot be decompressed (RFC 7692 §7.2.2).
+    InvalidDeflate,
     /// Text or a close reason that is not UTF-8 (§8.1).
     InvalidUtf8,
     /// A length that would have fitted into fewer bytes (§5.2).
@@ -43,7 +45,7 @@ impl ProtocolError {
     /// The status code to fail the connection with.
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 => CloseCode::INVALID_DATA,
+            Self::InvalidDeflate | Self::InvalidUtf8 => CloseCode::INVALID_DATA,
             Self::MessageTooBig => CloseCode::TOO_BIG,
             Self::ControlFragmented
             | Self::ControlTooLong
@@ -67,6 +69,7 @@ impl ProtocolError {
             Self::ControlTooLong => "control frame is too long",
             Self::InvalidCloseCode => "invalid close code",
             Self::InvalidClosePayload => "close frame with half a code",
+            Self::InvalidDeflate => "message cannot be decompressed",
             Self::InvalidUtf8 => "text is not UTF-8",
             Self::LengthNotMinimal => "length is not minimal",
             Self::LengthTooLarge => "length is out of range",

@@ -6,6 +6,9 @@ use crate::outbox::Outbox;
 /// The longest payload of a control frame (bytes, RFC 6455 §5.5).
 const CONTROL_BYTES: usize = 125;
 
+/// RSV1 as [`FrameHeader::rsv`] has it: the message is compressed (RFC 7692 §6).
+pub const RSV1: u8 = 4;
+
 /// What a frame carries (RFC 6455 §11.8).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Opcode {
@@ -175,7 +178,18 @@ pub fn frame_header(opcode: Opcode, fin: Fin, payload_len: u64, masking_key: Opt
 /// The payload is copied. That of a control frame is cut after 125 bytes.
 pub fn encode(opcode: Opcode, payload: &[u8], masking_key: Option<[u8; 4]>, out: &mut Outbox) {
     let payload = if opcode.is_control() { payload.get(..CONTROL_BYTES).unwrap_or(payload) } else { payload };
-    let (header, size) = frame_header(opcode, Fin::Final, payload.len() as u64, masking_key);
+    encode_with(0, opcode, payload, masking_key, out);
+}
+
+/// Appends a whole message whose payload is compressed to `out` (RFC 7692 §7.2.1).
+pub fn encode_deflated(opcode: Opcode, payload: &[u8], masking_key: Option<[u8; 4]>, out: &mut Outbox) {
+    encode_with(RSV1, opcode, payload, masking_key, out);
+}
+
+fn encode_with(rsv: u8, opcode: Opcode, payload: &[u8], masking_key: Option<[u8; 4]>, out: &mut Outbox) {
+    let mut header = [0; 14];
+    let payload_len = payload.len() as u64;
+    let size = FrameHeader { fin: Fin::Final, rsv, opcode, masking_key, payload_len }.encode(&mut header);
     let tail = out.tail();
     tail.reserve(header.len() + payload.len());
     tail.extend_from_slice(header.get(..size).unwrap_or_default());

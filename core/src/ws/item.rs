@@ -1,6 +1,6 @@
 //! What a decoder gives, and how much it holds for that.
 
-use super::CloseFrame;
+use super::{CloseFrame, Opcode};
 use alloc::borrow::Cow;
 
 /// How much a peer may make us hold.
@@ -27,6 +27,8 @@ pub enum Item<'i> {
     Text(Cow<'i, str>),
     /// A binary message.
     Binary(Cow<'i, [u8]>),
+    /// A compressed message: text or binary, to be inflated (RFC 7692 §7.2.2). Only if that was agreed on.
+    Deflated(Opcode, Cow<'i, [u8]>),
     /// To be answered with a Pong of the same payload (§5.5.2).
     Ping(&'i [u8]),
     /// An answer to a Ping, or a heartbeat (§5.5.3).

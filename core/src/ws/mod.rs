@@ -1,4 +1,4 @@
-//! WebSockets (RFC 6455): frames, messages, the opening handshake. No extension is spoken.
+//! WebSockets (RFC 6455): frames, messages, the opening handshake, and permessage-deflate (RFC 7692).
 //!
 //! | file           | section    | what                                                    |
 //! |----------------|------------|---------------------------------------------------------|
@@ -9,6 +9,7 @@
 //! | `item.rs`      |            | what the decoder gives, and its limits                  |
 //! | `utf8.rs`      | 8.1        | UTF-8 that arrives in pieces                            |
 //! | `close.rs`     | 7.4        | status codes                                            |
+//! | `deflate/`     | RFC 7692   | compressed messages                                     |
 //! | `error.rs`     | 7.1.7      | what a peer did wrong, and the status code to fail with |
 //!
 //! ```
@@ -27,6 +28,7 @@
 
 mod close;
 mod decoder;
+pub mod deflate;
 mod error;
 mod frame;
 pub mod handshake;
@@ -37,7 +39,7 @@ mod utf8;
 pub use close::{CloseCode, CloseFrame};
 pub use decoder::Decoder;
 pub use error::ProtocolError;
-pub use frame::{Fin, FrameHeader, Opcode, encode, encode_close, frame_header};
+pub use frame::{Fin, FrameHeader, Opcode, RSV1, encode, encode_close, encode_deflated, frame_header};
 pub use item::{Item, Limits};
 pub use mask::mask;
 pub use utf8::{InvalidUtf8, Utf8Validator};

@@ -14,6 +14,7 @@ use crate::outbox::Outbox;
 use crate::pubsub::{Joined, MemberId, Topic};
 use crate::session::User;
 use crate::time::Now;
+use crate::ws::deflate::SharedFrame;
 use crate::ws::{self, CloseCode, Opcode};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -188,18 +189,18 @@ impl Shard {
 
     /// What is new in a namespace: one frame for all, and for whoever is slow, joined to what is pending already.
     fn tell(&mut self, now: Now, conns: &[ConnId], name: &Name, state: &State) {
-        let frame = lattice_frame(name, state);
+        let mut frame = lattice_frame(name, state);
         for conn in conns {
             self.lend(*conn);
             let cap = self.config.limits.outbox_bytes.min(HIGH_WATER);
-            let Self { slots, timeouts, .. } = self;
+            let Self { slots, timeouts, codec, .. } = self;
             let Some(Slot { role: Role::WebSocket(socket), .. }) = slots.get_mut(*conn) else { continue };
             let unsent = socket.conn.unsent().len();
             let SocketKind::Session(talk) = &mut socket.kind else { continue };
-            if talk.pending.contains_key(name) || unsent > 0 && unsent + frame.len() > cap {
+            if talk.pending.contains_key(name) || unsent > 0 && unsent + frame.plain().len() > cap {
                 talk.pending.entry(name.clone()).or_default().absorb(state.clone());
             } else {
-                socket.conn.send_frame(now, timeouts, &frame);
+                socket.conn.send_shared(now, timeouts, codec, &mut frame);
             }
             self.settle(now, *conn);
         }
@@ -207,11 +208,11 @@ impl Shard {
 
     /// There is room again: what is pending in lattices goes out.
     pub(in crate::shard) fn send_pending(&mut self, now: Now, conn: ConnId) {
-        let Self { slots, timeouts, .. } = self;
+        let Self { slots, timeouts, codec, .. } = self;
         let Some(Slot { role: Role::WebSocket(socket), .. }) = slots.get_mut(conn) else { return };
         let SocketKind::Session(talk) = &mut socket.kind else { return };
         for (name, state) in mem::take(&mut talk.pending) {
-            socket.conn.send_frame(now, timeouts, &lattice_frame(&name, &state));
+            socket.conn.send_shared(now, timeouts, codec, &mut lattice_frame(&name, &state));
         }
     }
 
@@ -221,12 +222,12 @@ impl Shard {
         }
         self.lend(conn);
         let is_slow = self.is_slow(conn, frame.len());
-        let Self { slots, timeouts, rng, .. } = self;
+        let Self { slots, timeouts, rng, codec, .. } = self;
         if let Some(Slot { role: Role::WebSocket(socket), .. }) = slots.get_mut(conn) {
             if is_slow {
                 socket.conn.close(now, timeouts, CloseCode::TRY_AGAIN_LATER, "too slow", || rng.next_key());
             } else {
-                socket.conn.send_frame(now, timeouts, frame);
+                socket.conn.send_shared(now, timeouts, codec, &mut SharedFrame::new(frame.clone()));
             }
         }
         self.settle(now, conn);
@@ -280,8 +281,8 @@ impl Shard {
 }
 
 /// `["lattice",{"namespace":…},…]`, framed.
-fn lattice_frame(name: &Name, state: &State) -> Bytes {
-    text_frame(&format!("[\"lattice\",{{\"namespace\":\"{name}\"}},{state}]"))
+fn lattice_frame(name: &Name, state: &State) -> SharedFrame {
+    SharedFrame::new(text_frame(&format!("[\"lattice\",{{\"namespace\":\"{name}\"}},{state}]")))
 }
 
 /// A whole text frame for any client.

@@ -1,8 +1,8 @@
 //! A WebSocket of a session pool: a backend says who it is. The 101 goes out when the answer is known, with `hello` or
 //! `fatal_error` behind it: browsers hide HTTP errors, and close codes, from scripts.
 
-use super::super::calls::SocketKind;
-use super::super::follow::Members;
+use super::super::calls::{Handshake, SocketKind};
+use super::super::follow::{self, Members};
 use super::super::proxy::Answer;
 use super::super::slot::{Exchange, Role, Slot};
 use super::super::{ConnId, Shard};
@@ -29,8 +29,7 @@ pub(in crate::shard) struct Greeting {
     pub(in crate::shard) pool: usize,
     /// Index into the handlers.
     handler: usize,
-    accept: [u8; 28],
-    subprotocol: Option<&'static str>,
+    handshake: Handshake,
     errand: Option<ConnId>,
     pub(in crate::shard) members: Members,
     /// What was published meanwhile.
@@ -49,20 +48,19 @@ impl Shard {
         (head, framing): (&RequestHead<'_>, Framing),
         (handler, sessions): (usize, &Sessions),
     ) {
-        let accepted = match self.accept_websocket(conn, head, framing, &[SUBPROTOCOL]) {
-            Ok(accepted) => accepted,
+        let wanted = (&[SUBPROTOCOL][..], sessions.compression.as_ref());
+        let handshake = match self.accept_websocket(conn, head, framing, wanted) {
+            Ok(handshake) => handshake,
             Err(refusal) => return self.refuse_websocket(now, conn, refusal),
         };
         if head.fields.get("sec-websocket-protocol").is_none_or(<[u8]>::is_empty) && !sessions.takes_any_protocol {
             let reason = "Sec-WebSocket-Protocol is missing: v1.swindon-lattice+json is spoken here";
             return self.refuse(now, conn, StatusCode::BAD_REQUEST, reason);
         }
-        let subprotocol = accepted.subprotocol.map(|_| SUBPROTOCOL);
         let greeting = Greeting {
             pool: sessions.pool,
             handler,
-            accept: accepted.accept,
-            subprotocol,
+            handshake,
             errand: None,
             members: Members::new(),
             held: Vec::new(),
@@ -121,7 +119,7 @@ impl Shard {
             Exchange::Greeting(greeting) => *greeting,
             other => return server.exchange = other,
         };
-        let Greeting { pool, handler, accept, subprotocol, members, held, is_overflown, orders, .. } = greeting;
+        let Greeting { pool, handler, handshake, members, held, is_overflown, orders, .. } = greeting;
         let (kind, text, code) = match verdict {
             Verdict::Hello(user, hello) => {
                 let talk = Talk::new(pool, handler, user.into(), self.config.pools.get(pool).map(|pool| pool.dialect));
@@ -129,12 +127,12 @@ impl Shard {
             }
             Verdict::Fatal(text, code) => (SocketKind::Refused, text, Some(code)),
         };
-        if !self.open_websocket(now, conn, &accept, subprotocol, kind) {
+        if !self.open_websocket(now, conn, handshake, kind) {
             return self.leave(&members);
         }
-        let Self { slots, rng, timeouts, .. } = self;
+        let Self { slots, rng, timeouts, codec, framed, .. } = self;
         let Some(Slot { role: Role::WebSocket(socket), .. }) = slots.get_mut(conn) else { return };
-        socket.conn.send(now, timeouts, Opcode::Text, text.as_bytes(), || rng.next_key());
+        socket.conn.send(now, timeouts, codec, Opcode::Text, text.as_bytes(), || rng.next_key());
         if let Some(code) = code {
             socket.conn.close(now, timeouts, CloseCode::new(code), "backend_error", || rng.next_key());
             self.leave(&members);
@@ -144,7 +142,7 @@ impl Shard {
             return;
         }
         for message in held {
-            socket.conn.send_frame(now, timeouts, &message.ws);
+            socket.conn.send_shared(now, timeouts, codec, follow::framed(framed, &message));
         }
         socket.members = members;
         if is_overflown {

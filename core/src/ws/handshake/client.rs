@@ -1,10 +1,12 @@
 //! The client's side (RFC 6455 §4.1).
 
-use super::{Field, Once, accept_key, elements, has_token, key};
+use super::{Field, Once, accept_key, has_token, key};
 use crate::http1::{self, EncodeError, FieldLines, HeadWriter};
 use crate::outbox::Outbox;
+use crate::ws::deflate::{self, Agreed, Settings};
 use core::error::Error;
 use core::fmt;
+use smallvec::SmallVec;
 
 const UPGRADE: FieldLines =
     FieldLines::new("upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\n");
@@ -18,6 +20,8 @@ pub struct Request<'r> {
     pub target: &'r str,
     /// The subprotocols that the client speaks, the preferred one first.
     pub subprotocols: &'r [&'r str],
+    /// How messages are compressed if the server goes along (RFC 7692); `None`: it is not asked.
+    pub compression: Option<&'r Settings>,
     /// Further fields: `Origin`, `Authorization`, `Cookie`... Not those of the handshake itself.
     pub fields: &'r [(&'r str, &'r [u8])],
 }
@@ -43,6 +47,9 @@ impl Request<'_> {
         }
         if !self.subprotocols.is_empty() {
             head.field("sec-websocket-protocol", self.subprotocols.join(", ").as_bytes())?;
+        }
+        if let Some(offer) = self.compression.and_then(deflate::offer) {
+            head.field("sec-websocket-extensions", offer.as_bytes())?;
         }
         for (name, value) in self.fields {
             if name.eq_ignore_ascii_case("host") || Field::new(name.as_bytes()).is_some() {
@@ -95,7 +102,7 @@ pub enum HandshakeError {
     NotUpgrade,
     /// Another status than 101.
     Status(u16),
-    /// An extension, though none was offered.
+    /// An extension that was not offered, or not so.
     UnexpectedExtension,
     /// A subprotocol that was not offered, or several.
     UnexpectedSubprotocol,
@@ -122,14 +129,24 @@ impl fmt::Display for HandshakeError {
 
 impl Error for HandshakeError {}
 
-/// The client's side (§4.1): whether a response opens the WebSocket that was asked for with `key(nonce)` and these
-/// subprotocols, and which of them the server chose.
+/// What a response says that opens the WebSocket.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Verified<'s> {
+    /// The subprotocol that the server chose.
+    pub subprotocol: Option<&'s str>,
+    /// What was agreed on about compression.
+    pub compression: Option<Agreed>,
+}
+
+/// The client's side (§4.1): whether a response opens the WebSocket that was asked for with `key(nonce)`, these subprotocols and this
+/// compression, and what the server chose of them.
 pub fn verify<'a, 's, N: AsRef<[u8]>>(
     status: u16,
     fields: impl IntoIterator<Item = (N, &'a [u8])>,
     nonce: [u8; 16],
     offered: &[&'s str],
-) -> Result<Option<&'s str>, HandshakeError> {
+    compression: Option<&Settings>,
+) -> Result<Verified<'s>, HandshakeError> {
     if status != 101 {
         return Err(HandshakeError::Status(status));
     }
@@ -141,17 +158,17 @@ pub fn verify<'a, 's, N: AsRef<[u8]>>(
     if answer.accept != Once::One(&accept_key(&key(nonce))) {
         return Err(HandshakeError::BadAccept);
     }
-    if answer.extensions {
-        return Err(HandshakeError::UnexpectedExtension);
-    }
-    match answer.subprotocol {
-        Once::Absent => Ok(None),
+    let compression =
+        deflate::verify(answer.extensions, compression).map_err(|()| HandshakeError::UnexpectedExtension)?;
+    let subprotocol = match answer.subprotocol {
+        Once::Absent => None,
         Once::One(chosen) => match offered.iter().find(|offer| offer.as_bytes() == chosen) {
-            Some(offer) => Ok(Some(offer)),
-            None => Err(HandshakeError::UnexpectedSubprotocol),
+            Some(offer) => Some(*offer),
+            None => return Err(HandshakeError::UnexpectedSubprotocol),
         },
-        Once::Several => Err(HandshakeError::UnexpectedSubprotocol),
-    }
+        Once::Several => return Err(HandshakeError::UnexpectedSubprotocol),
+    };
+    Ok(Verified { subprotocol, compression })
 }
 
 /// What a response says about the handshake (§4.2.2).
@@ -160,7 +177,7 @@ struct Answer<'a> {
     upgrade: Once<'a>,
     connection: bool,
     accept: Once<'a>,
-    extensions: bool,
+    extensions: SmallVec<[&'a [u8]; 1]>,
     subprotocol: Once<'a>,
 }
 
@@ -171,7 +188,7 @@ impl<'a> Answer<'a> {
             match Field::new(name.as_ref()) {
                 Some(Field::Accept) => answer.accept.add(value),
                 Some(Field::Connection) => answer.connection |= has_token(value, b"upgrade"),
-                Some(Field::Extensions) => answer.extensions |= elements(value).next().is_some(),
+                Some(Field::Extensions) => answer.extensions.push(value),
                 Some(Field::Subprotocol) => answer.subprotocol.add(value),
                 Some(Field::Upgrade) => answer.upgrade.add(value),
                 Some(Field::Content | Field::Key | Field::Version) | None => {}

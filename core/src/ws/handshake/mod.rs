@@ -1,7 +1,7 @@
 //! The opening handshake (RFC 6455 §4), apart from the HTTP around it.
 //!
 //! Both sides take the method, status and field lines of an already parsed head. Names are compared without case.
-//! Extensions are neither offered nor accepted, so a request's `Sec-WebSocket-Extensions` is not looked at.
+//! What a request's `Sec-WebSocket-Extensions` offers is [`deflate::accept`](super::deflate::accept)'s affair.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ use sha1_smol::Sha1;
 mod client;
 mod server;
 
-pub use client::{HandshakeError, InvalidRequest, Request, verify};
+pub use client::{Verified, HandshakeError, InvalidRequest, Request, verify};
 pub use server::{Accepted, Refusal, accept};
 
 /// What the key is joined with before it is hashed (§1.3).
@@ -126,7 +126,7 @@ mod tests {
         let accepted = accept("GET", 1, REQUEST, &[]).unwrap();
         assert_eq!(&accepted.accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(&key(NONCE), b"dGhlIHNhbXBsZSBub25jZQ==");
-        assert_eq!(verify(101, RESPONSE, NONCE, &[]), Ok(None));
+        assert_eq!(verify(101, RESPONSE, NONCE, &[], None), Ok(Verified { subprotocol: None, compression: None }));
     }
 
     #[test]
@@ -199,10 +199,10 @@ mod tests {
             (with(&RESPONSE, subprotocol, Some(b"a, a")), E::UnexpectedSubprotocol),
         ]);
         for (fields, error) in cases {
-            assert_eq!(verify(101, fields.clone(), NONCE, &["a"]), Err(error), "{fields:?}");
+            assert_eq!(verify(101, fields.clone(), NONCE, &["a"], None), Err(error), "{fields:?}");
         }
-        assert_eq!(verify(200, RESPONSE, NONCE, &[]), Err(E::Status(200)));
-        assert_eq!(verify(101, RESPONSE, [0; 16], &[]), Err(E::BadAccept));
-        assert_eq!(verify(101, with(&RESPONSE, subprotocol, Some(b"a")), NONCE, &["a"]), Ok(Some("a")));
+        assert_eq!(verify(200, RESPONSE, NONCE, &[], None), Err(E::Status(200)));
+        assert_eq!(verify(101, RESPONSE, [0; 16], &[], None), Err(E::BadAccept));
+        assert_eq!(verify(101, with(&RESPONSE, subprotocol, Some(b"a")), NONCE, &["a"], None).unwrap().subprotocol, Some("a"));
     }
 }
