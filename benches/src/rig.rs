@@ -185,7 +185,7 @@ fn handlers() -> [(&'static str, Handler); 7] {
     [
         ("/", Handler::Files(Files { precompressed: vec![Coding::Gzip], ..Files::new("/srv") }.into())),
         ("/-/", Handler::Status(StatusCode::NOT_FOUND)),
-        ("/-/echo", Handler::Echo),
+        ("/-/echo", Handler::Echo(None)),
         ("/-/poll", Handler::LongPoll),
         ("/-/publish", Handler::Publish),
         ("/-/sse", Handler::EventStream),

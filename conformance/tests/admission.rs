@@ -203,7 +203,7 @@ fn requests_of_one_client_are_limited() {
 fn requests_at_the_same_time_are_limited_and_given_back_whatever_happens() {
     let allowance = Allowance { connections: Some(2), ..Allowance::default() };
     let policy = Policy { limits: Some(Box::new(allowance)), ..Policy::default() };
-    let mut scene = Scene::new(policy, Handler::Echo, |_| ());
+    let mut scene = Scene::new(policy, Handler::Echo(None), |_| ());
     let upgrade = "GET / HTTP/1.1\nHost: a\nConnection: upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n\n";
     for _ in 0..3 {

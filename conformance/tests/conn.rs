@@ -11,6 +11,7 @@ use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route};
 use brolly_core::shard::Shard;
 use brolly_core::time::Now;
+use brolly_core::ws::deflate::Codec;
 use brolly_core::ws::{self, Opcode, Role};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -112,9 +113,10 @@ fn client(input: &[u8], cuts: &[usize]) -> Vec<String> {
 fn websocket(role: Role, input: &[u8], cuts: &[usize]) -> (Vec<String>, Vec<u8>) {
     let limits = Limits::default();
     let (timeouts, now) = (limits.timeouts(), Now::default());
-    let mut conn = WebSocketConn::new(now, role, limits.websocket, &timeouts, Outbox::new());
+    let (mut conn, mut codec) =
+        (WebSocketConn::new(now, role, limits.websocket, &timeouts, Outbox::new()), Codec::new());
     let events = feed(input, cuts, |unread| {
-        let (used, event) = conn.receive(now, &timeouts, || [1, 2, 3, 4], unread);
+        let (used, event) = conn.receive(now, &timeouts, &mut codec, || [1, 2, 3, 4], unread);
         let said = event.map(|event| match event {
             WebSocketEvent::Text(text) => format!("text {text}"),
             WebSocketEvent::Binary(data) => format!("binary {}", data.escape_ascii()),
@@ -136,7 +138,7 @@ fn shard(input: &[u8], cuts: &[usize]) -> Vec<u8> {
         ("/publish", Handler::Publish),
         ("/sse", Handler::EventStream),
         ("/ws", Handler::WebSocket(WebSocket::default())),
-        ("/echo", Handler::Echo),
+        ("/echo", Handler::Echo(None)),
     ] {
         let to = config.handlers.len();
         config.routes.add(Route { host: HostPattern::Any, prefix: prefix.into(), to: to.into() }).unwrap();

@@ -16,7 +16,7 @@ fn at(seconds: u64) -> Now {
 
 fn config(limits: Limits) -> Arc<Config> {
     let handlers = vec![
-        ("/echo", Handler::Echo),
+        ("/echo", Handler::Echo(None)),
         ("/ws", Handler::WebSocket(WebSocket::default())),
         ("/sse", Handler::EventStream),
         ("/poll", Handler::LongPoll),

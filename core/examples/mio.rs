@@ -150,7 +150,7 @@ fn demo() -> Config {
         ("/-/poll", Handler::LongPoll),
         ("/-/ws", Handler::WebSocket(WebSocket::default())),
         ("/-/publish", Handler::Publish),
-        ("/-/echo", Handler::Echo),
+        ("/-/echo", Handler::Echo(None)),
     ] {
         let route = Route { host: HostPattern::Any, prefix: prefix.into(), to: config.handlers.len().into() };
         config.routes.add(route).expect("each prefix is there once");

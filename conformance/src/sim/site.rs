@@ -66,7 +66,7 @@ pub(crate) fn config(limits: Limits) -> Arc<Config> {
         ),
         ("/relay", Handler::Proxy(Proxy { reads_websockets: true, ..Proxy::default() })),
         ("/gone", Handler::Status(StatusCode::new(410).unwrap_or(StatusCode::NOT_FOUND))),
-        ("/-/echo", Handler::Echo),
+        ("/-/echo", Handler::Echo(None)),
         ("/-/ws", Handler::WebSocket(WebSocket::default())),
         ("/-/sse", Handler::EventStream),
         ("/-/poll", Handler::LongPoll),

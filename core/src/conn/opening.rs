@@ -5,8 +5,8 @@ use super::{ClientConn, ClientEvent, Interest, Message, Patience, Timeouts, WebS
 use crate::http1::{self, Fields, Framing, ParseError, ResponseHead, StatusCode};
 use crate::outbox::Outbox;
 use crate::time::{Instant, Now};
-use crate::ws::handshake::{HandshakeError, InvalidRequest, Request, verify};
 use crate::ws::deflate::{Extension, Settings};
+use crate::ws::handshake::{HandshakeError, InvalidRequest, Request, verify};
 use crate::ws::{self, Role};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -208,8 +208,13 @@ impl OpeningConn {
 
     fn verify(&mut self, fields: &Fields<'_>) -> Opened {
         let offered: Vec<&str> = self.offered.iter().map(|offer| &**offer).collect();
-        match verify(StatusCode::SWITCHING_PROTOCOLS.as_u16(), fields.iter(), self.nonce, &offered, self.compression.as_ref())
-        {
+        match verify(
+            StatusCode::SWITCHING_PROTOCOLS.as_u16(),
+            fields.iter(),
+            self.nonce,
+            &offered,
+            self.compression.as_ref(),
+        ) {
             Ok(verified) => {
                 let agreed = self.compression.as_ref().zip(verified.compression);
                 self.extension = agreed.map(|(settings, agreed)| Extension::new(agreed, settings));

@@ -106,13 +106,7 @@ impl Shard {
     }
 
     /// Switches protocols; says whether it has.
-    pub(super) fn open_websocket(
-        &mut self,
-        now: Now,
-        conn: ConnId,
-        handshake: Handshake,
-        kind: SocketKind,
-    ) -> bool {
+    pub(super) fn open_websocket(&mut self, now: Now, conn: ConnId, handshake: Handshake, kind: SocketKind) -> bool {
         let Handshake { accept, subprotocol, extension } = handshake;
         let (extension, answer) = extension.unzip();
         let Self { slots, timeouts, config, .. } = self;

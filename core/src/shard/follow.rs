@@ -249,7 +249,10 @@ impl Hand<'_> {
 }
 
 /// The frame of a message; kept until another one is wanted.
-pub(super) fn framed<'f>(kept: &'f mut Option<(Arc<Message>, SharedFrame)>, message: &Arc<Message>) -> &'f mut SharedFrame {
+pub(super) fn framed<'f>(
+    kept: &'f mut Option<(Arc<Message>, SharedFrame)>,
+    message: &Arc<Message>,
+) -> &'f mut SharedFrame {
     if !kept.as_ref().is_some_and(|(of, _)| Arc::ptr_eq(of, message)) {
         *kept = None;
     }

@@ -73,7 +73,8 @@ impl Handshakes {
     /// Whether the backend has opened what it was asked for, and with which of the client's subprotocols.
     pub(super) fn verify(&self, head: &ResponseHead<'_>) -> Result<Option<&str>, HandshakeError> {
         let offered: Vec<&str> = self.offered.iter().map(|name| &**name).collect();
-        handshake::verify(head.status.as_u16(), head.fields.iter(), self.nonce, &offered)
+        let verified = handshake::verify(head.status.as_u16(), head.fields.iter(), self.nonce, &offered, None)?;
+        Ok(verified.subprotocol)
     }
 
     /// Makes the answer that is passed on one of ours. `response` writes what the backend says besides.
@@ -162,9 +163,9 @@ impl Shard {
 
     fn relay(&mut self, now: Now, conn: ConnId, other: ConnId, opcode: Opcode, payload: &[u8]) {
         self.lend(other);
-        let Self { slots, timeouts, rng, .. } = self;
+        let Self { slots, timeouts, rng, codec, .. } = self;
         let Some(Slot { role: Role::WebSocket(to), .. }) = slots.get_mut(other) else { return };
-        to.conn.send(now, timeouts, opcode, payload, || rng.next_key());
+        to.conn.send(now, timeouts, codec, opcode, payload, || rng.next_key());
         if to.conn.unsent().len() > HIGH_WATER
             && let Some(Slot { role: Role::WebSocket(from), .. }) = slots.get_mut(conn)
         {

@@ -1,6 +1,7 @@
 //! From arguments or a file to what the shards are told to do.
 
 mod admission;
+mod compression;
 mod file;
 mod files;
 mod limits;
@@ -24,7 +25,7 @@ use crate::assets;
 use crate::failure::Failure;
 use crate::listen::{self, Place};
 use crate::tls::Client;
-use brolly_core::config::{Config, Files, Handler, Listener, Proxy, Server, Upstream, WebSocket};
+use brolly_core::config::{Compression, Config, Files, Handler, Listener, Proxy, Server, Upstream, WebSocket};
 use brolly_core::route::{HostPattern, Route};
 use std::num::NonZeroU16;
 use std::path::Path;
@@ -111,9 +112,10 @@ fn realtime(config: &mut Config) {
     mount(config, "/-", Handler::Memory(assets::script()));
     mount(config, "/-/sse", Handler::EventStream);
     mount(config, "/-/poll", Handler::LongPoll);
-    mount(config, "/-/ws", Handler::WebSocket(WebSocket::default()));
+    let compression = Some(Compression::default());
+    mount(config, "/-/ws", Handler::WebSocket(WebSocket { compression, ..WebSocket::default() }));
     mount(config, "/-/publish", Handler::Publish);
-    mount(config, "/-/echo", Handler::Echo);
+    mount(config, "/-/echo", Handler::Echo(compression));
 }
 
 /// Adds a route for every host, unless there is one.

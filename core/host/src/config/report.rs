@@ -4,7 +4,7 @@ use super::limits::entries;
 use super::{Settings, policy, rough_size, upstreams};
 use crate::args::DEFAULT_LISTEN;
 use crate::listen::Listener;
-use brolly_core::config::{Config, Handler, Limits, Server};
+use brolly_core::config::{Compression, Config, Handler, Limits, Server};
 use brolly_core::handler::redirect::Redirect;
 use brolly_core::route::HostPattern;
 use std::fmt::Write;
@@ -129,7 +129,7 @@ fn routes(config: &Config) -> String {
 
 fn describe(handler: &Handler, config: &Config) -> String {
     match handler {
-        Handler::Echo => "echo".into(),
+        Handler::Echo(compression) => format!("echo{}", compressed(compression.as_ref())),
         Handler::Sessions(sessions) => {
             let pool = config.pools.get(sessions.pool).map_or("", |pool| &pool.name);
             format!("sessions of the pool {pool}")
@@ -157,8 +157,24 @@ fn describe(handler: &Handler, config: &Config) -> String {
             format!("redirect to {location} with {status}{how}")
         }
         Handler::Status(status) => format!("status {status} {}", status.reason()),
-        Handler::WebSocket(settings) => format!("websocket, subprotocols {}", settings.subprotocols.join(", ")),
+        Handler::WebSocket(settings) => {
+            let compressed = compressed(settings.compression.as_ref());
+            format!("websocket, subprotocols {}{compressed}", settings.subprotocols.join(", "))
+        }
     }
+}
+
+fn compressed(compression: Option<&Compression>) -> String {
+    let Some(Compression { level, window_bits, context_takeover, threshold }) = compression else {
+        return String::new();
+    };
+    // Two windows, of what was sent and what was received.
+    let held = if *context_takeover { 2_u64 << window_bits } else { 0 };
+    format!(
+        ", messages from {} on compressed (level {level}, up to {} more for each connection)",
+        rough_size(*threshold as u64),
+        rough_size(held)
+    )
 }
 
 /// A server as it stands in the file.

@@ -1,5 +1,6 @@
 //! The routes of the configuration file, and the handlers that they lead to.
 
+use super::compression::compression;
 use super::source::{Section, boolean, list, number, string};
 use super::{files, policy, sessions};
 use crate::args::check_prefix;
@@ -17,7 +18,7 @@ use toml::de::DeValue;
 
 /// The handlers by name, and the keys that each has besides those of all routes.
 const HANDLERS: [(&str, &[&str]); 13] = [
-    ("echo", &[]),
+    ("echo", &["compression"]),
     ("empty-gif", &[]),
     ("event-stream", &[]),
     ("file", files::FILE_KEYS),
@@ -29,7 +30,7 @@ const HANDLERS: [(&str, &[&str]); 13] = [
     ("script", &[]),
     ("sessions", sessions::ROUTE_KEYS),
     ("status", &["status"]),
-    ("websocket", &["subprotocols"]),
+    ("websocket", &["compression", "subprotocols"]),
 ];
 
 /// One transparent pixel.
@@ -64,7 +65,7 @@ pub(super) fn routes(
         });
         let to = Destination { handler: config.handlers.len(), policy };
         config.handlers.push(match handler {
-            "echo" => Handler::Echo,
+            "echo" => Handler::Echo(compression(&section)?),
             "empty-gif" => Handler::Memory(vec![Asset::new("", "image/gif", EMPTY_GIF.into())].into()),
             "event-stream" => Handler::EventStream,
             "file" => Handler::Files(Arc::new(files::file(&section, directory)?)),
@@ -132,7 +133,11 @@ fn websocket(section: &Section<'_, '_>) -> Result<Handler, Failure> {
             None => Ok(names.into_iter().map(Into::into).collect()),
         }
     })?;
-    Ok(Handler::WebSocket(subprotocols.map_or_else(WebSocket::default, |subprotocols| WebSocket { subprotocols })))
+    let mut websocket = WebSocket { compression: compression(section)?, ..WebSocket::default() };
+    if let Some(subprotocols) = subprotocols {
+        websocket.subprotocols = subprotocols;
+    }
+    Ok(Handler::WebSocket(websocket))
 }
 
 /// The number of an upstream by its name.

@@ -1,5 +1,6 @@
 //! Session pools, and the routes whose calls go to backends.
 
+use super::compression::compression;
 use super::routes::upstream;
 use super::source::{Section, boolean, kind, list, string};
 use super::units::{format_duration, parse_duration, parse_size};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 /// The keys of a route with the handler `sessions`.
-pub(super) const ROUTE_KEYS: &[&str] = &["any_protocol", "calls", "pool"];
+pub(super) const ROUTE_KEYS: &[&str] = &["any_protocol", "calls", "compression", "pool"];
 const POOL_KEYS: [&str; 9] = [
     "active_at_least",
     "active_at_most",
@@ -129,7 +130,13 @@ pub(super) fn handler(
     // Exact names first, then longer patterns.
     calls.sort_by_key(|(pattern, _)| (pattern.ends_with('*'), usize::MAX - pattern.len()));
     let takes_any_protocol = section.get("any_protocol", boolean)?.unwrap_or(false);
-    Ok(Handler::Sessions(Arc::new(Sessions { pool, takes_any_protocol, calls, others })))
+    Ok(Handler::Sessions(Arc::new(Sessions {
+        pool,
+        takes_any_protocol,
+        compression: compression(section)?,
+        calls,
+        others,
+    })))
 }
 
 /// The number of a pool by its name.

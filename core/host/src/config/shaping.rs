@@ -288,7 +288,7 @@ mod tests {
         for (text, host) in [(text("add"), "www.example.org"), (text("remove"), "www.example.org")] {
             let config = parse(&text).unwrap().config;
             let to = |host| config.handlers[config.routes.find(host, "/").unwrap().to.handler].clone();
-            assert_eq!((to("example.org"), to(host)), (Handler::Echo, Handler::Echo));
+            assert_eq!((to("example.org"), to(host)), (Handler::Echo(None), Handler::Echo(None)));
             assert!(matches!(to("a.example.org"), Handler::Status(_)));
         }
         let own = format!("{}[[routes]]\nhandler='websocket'\nhost='www.example.org'", text("remove"));

@@ -98,7 +98,8 @@ pub fn verify<'a>(
     let theirs = answer.server_max_window_bits.unwrap_or(15);
     let ours = answer.client_max_window_bits.flatten().unwrap_or(15).min(settings.window_bits);
     let is_as_offered = (settings.context_takeover || answer.server_no_context_takeover)
-        && (settings.window_bits == 15 || answer.server_max_window_bits.is_some_and(|bits| bits <= settings.window_bits));
+        && (settings.window_bits == 15
+            || answer.server_max_window_bits.is_some_and(|bits| bits <= settings.window_bits));
     if !is_as_offered {
         // §7.1.1.1, §7.1.2.1: what is accepted has to be said.
         return Err(());
@@ -312,7 +313,9 @@ mod tests {
     fn both_sides_agree_on_the_same() {
         let bits = || (8..=15).map(Some).chain([None]);
         let mut all = Vec::new();
-        for (context_takeover, window_bits) in [true, false].into_iter().flat_map(|own| (9..=15).map(move |bits| (own, bits))) {
+        for (context_takeover, window_bits) in
+            [true, false].into_iter().flat_map(|own| (9..=15).map(move |bits| (own, bits)))
+        {
             all.push(settings(window_bits, context_takeover));
         }
         for server in &all {

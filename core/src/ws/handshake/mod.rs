@@ -10,7 +10,7 @@ use sha1_smol::Sha1;
 mod client;
 mod server;
 
-pub use client::{Verified, HandshakeError, InvalidRequest, Request, verify};
+pub use client::{HandshakeError, InvalidRequest, Request, Verified, verify};
 pub use server::{Accepted, Refusal, accept};
 
 /// What the key is joined with before it is hashed (§1.3).
@@ -203,6 +203,9 @@ mod tests {
         }
         assert_eq!(verify(200, RESPONSE, NONCE, &[], None), Err(E::Status(200)));
         assert_eq!(verify(101, RESPONSE, [0; 16], &[], None), Err(E::BadAccept));
-        assert_eq!(verify(101, with(&RESPONSE, subprotocol, Some(b"a")), NONCE, &["a"], None).unwrap().subprotocol, Some("a"));
+        assert_eq!(
+            verify(101, with(&RESPONSE, subprotocol, Some(b"a")), NONCE, &["a"], None).unwrap().subprotocol,
+            Some("a")
+        );
     }
 }
