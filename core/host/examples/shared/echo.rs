@@ -1,6 +1,6 @@
 //! A client for the Autobahn test suite (`wstest -m fuzzingserver`): sends every message back, in every case.
 
-use brolly_core::config::Limits;
+use brolly_core::config::{Compression, Limits};
 use brolly_core::driver::{Message, OpenError};
 use brolly_core::ws::handshake::Request;
 use brolly_host::client::{ConnectError, Endpoint, Network};
@@ -29,7 +29,9 @@ async fn said(network: &impl Network, server: &Endpoint, target: &str) -> Result
     let mut limits = Limits::default();
     // Section 9 sends messages of up to 16 MiB.
     limits.websocket.message_bytes = 16 * 1024 * 1024;
-    let request = Request { target, ..Request::default() };
+    // Everything is compressed that the server lets be.
+    let compression = Compression { context_takeover: true, threshold: 0, ..Compression::default() };
+    let request = Request { target, compression: Some(&compression), ..Request::default() };
     let mut socket = match server.connect(network, &limits, &request).await {
         Ok(socket) => socket,
         Err(ConnectError::Open(OpenError::Refused(refusal))) => {

@@ -37,6 +37,13 @@ const MISTAKES: &[(&str, &str)] = &[
         "2: `content_bytes` must be a size such as \"512B\", \"64KiB\" or \"1MiB\", not \"5MB\"",
     ),
     ("[limits]\nconections = 5", "2: `conections` is not a key of [limits]; did you mean `connections`?"),
+    // Compression.
+    ("[[routes]]\nhandler = 'echo'\ncompression = 1", "3: `compression` must be true, false or a table, not 1"),
+    ("[[routes]]\nhandler = 'echo'\ncompression = { level = 0 }", "3: `level` must be from 1 to 9"),
+    (
+        "[[routes]]\nhandler = 'echo'\ncompression = { windw_bits = 9 }",
+        "3: `windw_bits` is not a key of `compression`; did you mean `window_bits`?",
+    ),
     // Session pools.
     (
         "[session_pools.chat]\ninactivity = ['app']",
