@@ -30,6 +30,7 @@ impl From<Item<'_>> for Said {
             Item::Binary(bytes) => Self::Binary(bytes.into_owned()),
             Item::Ping(payload) => Self::Ping(payload.to_vec()),
             Item::Pong(payload) => Self::Pong(payload.to_vec()),
+            Item::Deflated(..) => unreachable!("nothing was agreed on"),
             Item::Close(close) => Self::Close(close.map(|close| (close.code.as_u16(), close.reason.into()))),
         }
     }

@@ -2,8 +2,9 @@
 
 #[cfg(feature = "deflate")]
 use super::TAIL;
+use alloc::vec::Vec;
 #[cfg(feature = "deflate")]
-use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap};
 use core::fmt;
 #[cfg(feature = "deflate")]
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status};
@@ -27,9 +28,9 @@ pub struct Codec {
 
 /// Why a message cannot be decompressed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[cfg(feature = "deflate")]
 pub(super) enum InflateError {
     Invalid,
+    #[cfg_attr(not(feature = "deflate"), expect(dead_code, reason = "nothing is inflated"))]
     TooBig,
 }
 
@@ -47,9 +48,11 @@ impl Codec {
     pub fn new() -> Self {
         Self::default()
     }
+}
 
+#[cfg(feature = "deflate")]
+impl Codec {
     /// Appends `payload` to `out`, compressed. `window` is what it may refer to, at most 2^bits bytes.
-    #[cfg(feature = "deflate")]
     pub(super) fn deflate(&mut self, (bits, level): (u8, u8), window: &[u8], payload: &[u8], out: &mut Vec<u8>) {
         // zlib cannot do 8; with 9 its distances stay below 256 all the same (its window is half of it, and some).
         let bits = bits.max(9);
@@ -85,7 +88,6 @@ impl Codec {
     }
 
     /// The message that `data` is the compressed form of, at most `limit` bytes.
-    #[cfg(feature = "deflate")]
     pub(super) fn inflate(&mut self, window: &[u8], data: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
         let inflate = self.inflate.get_or_insert_with(|| Box::new(Inflate::new(false, 15)));
         inflate.reset(false);
@@ -134,5 +136,18 @@ impl Codec {
             }
         }
         Ok(out)
+    }
+}
+
+/// What stands in for it: nothing is ever agreed on.
+#[cfg(not(feature = "deflate"))]
+#[expect(clippy::needless_pass_by_ref_mut, clippy::unused_self, reason = "as above")]
+impl Codec {
+    pub(super) fn deflate(&mut self, _: (u8, u8), _: &[u8], payload: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(payload);
+    }
+
+    pub(super) fn inflate(&mut self, _: &[u8], _: &[u8], _: usize) -> Result<Vec<u8>, InflateError> {
+        Err(InflateError::Invalid)
     }
 }

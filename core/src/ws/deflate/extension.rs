@@ -1,5 +1,6 @@
 //! Messages of one connection.
 
+use super::codec::InflateError;
 use super::{Agreed, Codec, Direction, Settings};
 use crate::ws::ProtocolError;
 use alloc::vec::Vec;
@@ -25,21 +26,12 @@ impl Extension {
 
     /// The message that a compressed payload stands for, at most `limit` bytes: no more is ever held.
     pub(crate) fn inflate(&mut self, codec: &mut Codec, data: &[u8], limit: usize) -> Result<Vec<u8>, ProtocolError> {
-        #[cfg(feature = "deflate")]
-        {
-            use super::codec::InflateError;
-            let message = codec.inflate(&self.incoming, data, limit).map_err(|error| match error {
-                InflateError::Invalid => ProtocolError::InvalidDeflate,
-                InflateError::TooBig => ProtocolError::MessageTooBig,
-            })?;
-            slide(&mut self.incoming, self.agreed.incoming, &message);
-            Ok(message)
-        }
-        #[cfg(not(feature = "deflate"))]
-        {
-            let _ = (codec, data, limit, &mut self.incoming);
-            Err(ProtocolError::InvalidDeflate)
-        }
+        let message = codec.inflate(&self.incoming, data, limit).map_err(|error| match error {
+            InflateError::Invalid => ProtocolError::InvalidDeflate,
+            InflateError::TooBig => ProtocolError::MessageTooBig,
+        })?;
+        slide(&mut self.incoming, self.agreed.incoming, &message);
+        Ok(message)
     }
 
     /// The compressed form of a message; `None`: it is better sent as it is.
@@ -47,21 +39,13 @@ impl Extension {
         if payload.len() < self.threshold {
             return None;
         }
-        #[cfg(feature = "deflate")]
-        {
-            let mut out = Vec::new();
-            codec.deflate((self.agreed.outgoing.window_bits, self.level), &self.outgoing, payload, &mut out);
-            if out.len() >= payload.len() {
-                return None;
-            }
-            slide(&mut self.outgoing, self.agreed.outgoing, payload);
-            Some(out)
+        let mut out = Vec::new();
+        codec.deflate((self.agreed.outgoing.window_bits, self.level), &self.outgoing, payload, &mut out);
+        if out.len() >= payload.len() {
+            return None;
         }
-        #[cfg(not(feature = "deflate"))]
-        {
-            let _ = codec;
-            None
-        }
+        slide(&mut self.outgoing, self.agreed.outgoing, payload);
+        Some(out)
     }
 
     /// With which window bits and level a message of this length is compressed, if it is the same for all who have the same. `Err`: it
@@ -81,7 +65,6 @@ impl Extension {
 }
 
 /// Keeps the last 2^bits bytes of everything.
-#[cfg(feature = "deflate")]
 fn slide(window: &mut Vec<u8>, direction: Direction, data: &[u8]) {
     if !direction.has_context {
         return;

@@ -226,7 +226,7 @@ fn window_bits(value: &[u8]) -> Option<u8> {
 
 #[cfg(all(test, feature = "deflate"))]
 mod tests {
-    use super::*;
+    use super::{verify as answered, *};
     use alloc::vec::Vec;
 
     fn settings(window_bits: u8, context_takeover: bool) -> Settings {
@@ -288,9 +288,9 @@ mod tests {
     #[test]
     fn a_client_refuses_what_it_did_not_offer() {
         let (open, closed, small) = (settings(15, true), settings(15, false), settings(10, true));
-        let verify = |answer: &str, settings| super::verify([answer.as_bytes()], settings);
+        let verify = |answer: &str, settings| answered([answer.as_bytes()], settings);
         assert_eq!(verify("", Some(&open)), Ok(None));
-        assert_eq!(super::verify([], None), Ok(None));
+        assert_eq!(answered([], None), Ok(None));
         for (answer, settings) in [
             ("permessage-deflate", None),
             ("foo", Some(&open)),
@@ -322,7 +322,7 @@ mod tests {
             for client in &all {
                 let offer = offer(client).unwrap();
                 let (at_server, answer) = accept([offer.as_bytes()], server).unwrap();
-                let at_client = super::verify([answer.as_bytes()], Some(client)).unwrap().unwrap();
+                let at_client = answered([answer.as_bytes()], Some(client)).unwrap().unwrap();
                 assert_eq!(at_server.outgoing, at_client.incoming, "{offer} {answer}");
                 assert!(at_client.outgoing.window_bits <= at_server.incoming.window_bits, "{offer} {answer}");
                 assert!(!at_client.outgoing.has_context || at_server.incoming.has_context, "{offer} {answer}");

@@ -42,7 +42,6 @@ impl SharedFrame {
         self.deflated.get(at).map_or(&self.plain, |(_, frame)| frame)
     }
 
-    #[cfg(feature = "deflate")]
     fn compress(&self, codec: &mut Codec, how: (u8, u8)) -> Bytes {
         let mut payload = Vec::new();
         codec.deflate(how, &[], self.payload(), &mut payload);
@@ -55,10 +54,5 @@ impl SharedFrame {
             }
             Ok(_) | Err(_) => self.plain.clone(),
         }
-    }
-
-    #[cfg(not(feature = "deflate"))]
-    fn compress(&self, _: &mut Codec, _: (u8, u8)) -> Bytes {
-        self.plain.clone()
     }
 }
