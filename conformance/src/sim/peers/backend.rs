@@ -216,6 +216,7 @@ impl Backend {
                 }
                 Some(Item::Ping(payload)) => ws::encode(Opcode::Pong, payload, None, &mut out),
                 Some(Item::Pong(_)) => {}
+                Some(Item::Deflated(..)) => cx.ledger.fault("a backend got a compressed message"),
                 None => break,
             }
         }
