@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, test } from "node:test";
 import { Brolly, BrollyError } from "../../../core/host/script/brolly.js";
+import { generator } from "./world.mjs";
 
 const require = createRequire(import.meta.url);
 const { Brolly: Server, eventually, sleep } = require("../checks.js");
@@ -110,6 +111,70 @@ for (const via of ["ws", "sse", "poll"]) {
       assert.deepEqual(seen.slice(-3), [1, 2, 3]);
     } finally {
       brolly.close();
+      await server.kill();
+    }
+  });
+}
+
+for (const via of ["ws", "sse", "poll"]) {
+  test(`${via}: topics come and go while the path is cut: each subscription gets its part whole, once and in order`, { skip }, async (t) => {
+    const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
+    t.diagnostic(`SEED=${seed}`);
+    const random = generator(seed);
+    const pick = (list) => list[Math.floor(random() * list.length)];
+    const server = await Server.start("demo", "--threads", "4");
+    const relay = await new Relay(server.port).open();
+    const brolly = new Brolly({ url: `http://127.0.0.1:${relay.port}/-/`, transports: [via], shared: false });
+    const other = new Brolly({ url: `${server.url}/-/`, shared: false });
+    const counts = new Map(["x", "y", "z"].map((topic) => [topic, 0]));
+    const [all, open] = [[], new Set()];
+    const begin = (topic, from, position) => {
+      const reader = { topic, from, ...follow(brolly, topic, { position }) };
+      all.push(reader);
+      open.add(reader);
+    };
+    const heard = ({ log }) => log.filter((one) => typeof one === "number");
+    const check = (reader) => {
+      const messages = heard(reader);
+      const first = reader.from ?? messages[0];
+      assert.deepEqual(messages, messages.map((_, n) => first + n), `a subscription to ${reader.topic} from ${reader.from}`);
+      assert.ok(!reader.log.some((one) => ["gap", "refused", "error"].includes(one)), reader.log.join());
+    };
+    try {
+      for (let step = 0; step < 400; step += 1) {
+        const [topic, reader, chance] = [pick([...counts.keys()]), pick([...open]), random()];
+        if (chance < 0.5) {
+          counts.set(topic, counts.get(topic) + 1);
+          await other.publish(topic, counts.get(topic));
+        } else if (chance < 0.58) begin(topic, undefined, "");
+        else if (chance < 0.65) begin(topic, 1, "0");
+        else if (chance < 0.75 && reader?.subscription.position.includes(".") && heard(reader).length > 0) {
+          begin(reader.topic, heard(reader).at(-1) + 1, reader.subscription.position);
+        } else if (chance < 0.8 && open.size > 3) {
+          reader.subscription.close();
+          open.delete(reader);
+        } else if (chance < 0.815) {
+          await relay.cut();
+          await sleep(random() * 50);
+          await relay.open();
+        } else await sleep(random() * 40);
+      }
+      const left = [...counts].map(([topic, count]) => [topic, count + 1]);
+      await eventually(() => [...open].every(({ log }) => log.includes("open")), "it does not connect", 20_000);
+      for (const [topic, count] of left) await other.publish(topic, count);
+      const last = new Map(left);
+      for (const reader of open) {
+        // One that began after the last message has nothing to hear.
+        const isDone = () => heard(reader).at(-1) === last.get(reader.topic) || reader.from === last.get(reader.topic) + 1;
+        await eventually(isDone, "", 20_000).catch(() => assert.equal(heard(reader).at(-1), last.get(reader.topic), reader.log.join()));
+      }
+      await sleep(100);
+      all.forEach(check);
+      assert.ok(all.length > 10 && all.reduce((sum, reader) => sum + heard(reader).length, 0) > 100, "too little happened");
+    } finally {
+      brolly.close();
+      other.close();
+      await relay.cut();
       await server.kill();
     }
   });
