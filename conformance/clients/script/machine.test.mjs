@@ -127,14 +127,15 @@ test("a better transport is tried beside the one in use, and taken when it is re
   one.joined(0, 2, "a", "1-e40c292c.0", null);
   one.tick(3_000);
   one.take();
-  one.tick(60_000);
-  assert.deepEqual(one.types(), ["check", "open ws"]);
-  one.alive(60_001, 2);
-  one.lost(60_002, 3);
+  one.tick(5_000);
+  assert.deepEqual(one.types(), ["open ws"]);
+  one.lost(5_002, 3);
   assert.equal(one.status.transport, "sse");
-  one.tick(180_002);
+  one.tick(15_001);
+  assert.deepEqual(one.types(), ["close"]);
+  one.tick(15_002);
   one.take();
-  one.ready(180_003, 4);
+  one.ready(15_003, 4);
   assert.deepEqual(one.take(), [
     { wire: 2, type: "close" },
     { type: "state" },

@@ -21,8 +21,11 @@ const BACKOFF_FIRST = 500;
 const BACKOFF_MOST = 30_000;
 /** No server is believed that wants us to stay away for longer. */
 const AWAY_MOST = 3_600_000;
-/** When a better transport is tried again, beside the one in use; twice as long after each failure. */
-const PROBE_FIRST = 60_000;
+/**
+ * When a better transport is tried again, beside the one in use; twice as long after each failure. It may only have been the
+ * server that was away for a moment.
+ */
+const PROBE_FIRST = 5_000;
 const PROBE_MOST = 3_600_000;
 /** After such a silence, three of its heartbeats, the server is asked whether it is there. */
 const SILENT_AFTER = 45_000;

@@ -26,7 +26,7 @@ export interface BrollyOptions {
  * Follows topics, publishes and calls over one connection, which it makes when it is needed and makes anew when it is lost:
  * by back-off (0.5 s doubling to 30 s, with jitter, later if the server says so), at once when the network or the page
  * comes back. A transport that cannot be opened, is cut at once or is not ready within 8 s gives way to the next; a better
- * one is tried again beside it after a minute, then ever more rarely. Tells `statechange` events.
+ * one is tried again beside it after 5 s, then ever more rarely. Tells `statechange` events.
  */
 export class Brolly extends EventTarget {
   constructor(options?: BrollyOptions);
