@@ -270,7 +270,7 @@ fn one_client_gets_so_much_and_no_more() {
     let root = directory("limits");
     fs::write(root.join("large"), vec![b'x'; 300_000]).unwrap();
     let config = format!(
-        "threads = 1
+        "threads = 3
         trusted = ['127.0.0.1']
         upstreams.app.url = 'http://127.0.0.1:{}'
         [[routes]]
@@ -341,5 +341,45 @@ fn one_client_gets_so_much_and_no_more() {
         wire.send(format!("POST /small/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"));
         assert_eq!(status(&wire.until("\r\n\r\n")), 413);
         neutral(&said)
+    });
+}
+
+/// With several threads a client gets as much as with one: its home counts, wherever its connections are.
+#[test]
+fn one_client_gets_no_more_with_more_threads() {
+    let root = directory("limits-threads");
+    both(|binary| {
+        let server = binary.serve_config(
+            &root,
+            "threads = 4
+            [[routes]]
+            handler = 'status'
+            status = 204
+            limits = { requests = '1/m', burst = 10 }
+            [[routes]]
+            prefix = '/echo'
+            handler = 'echo'
+            limits = { connections = 2 }",
+        );
+        let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut wires: Vec<_> = (0..40).map(|_| server.connect()).collect();
+        wires.iter_mut().for_each(|wire| wire.send(request));
+        let answers: Vec<_> = wires.iter_mut().map(|wire| wire.response()).collect();
+        let count = |wanted| answers.iter().filter(|answer| status(answer) == wanted).count();
+        assert_eq!((count(204), count(429)), (10, 30), "{answers:?}");
+        assert!(answers.iter().filter(|answer| status(answer) == 429).all(|answer| answer.contains("retry-after: ")));
+
+        let upgrade = "GET /echo HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        for _ in 0..3 {
+            let mut wires: Vec<_> = (0..12).map(|_| server.connect()).collect();
+            wires.iter_mut().for_each(|wire| wire.send(upgrade));
+            let open = wires.iter_mut().map(|wire| wire.until("\r\n\r\n")).filter(|answer| status(answer) == 101);
+            assert_eq!(open.count(), 2);
+            drop(wires);
+            // Their places are given back once the ends of all have been seen.
+            sleep(Duration::from_millis(300));
+        }
+        format!("{} {}", count(204), count(429))
     });
 }

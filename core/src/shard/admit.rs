@@ -3,20 +3,20 @@
 //! In this order, so that what is cheap comes first and nobody learns more than he may:
 //! 1. `access`: the client's network and certificate, or 403.
 //! 2. `content_bytes`: the announced length, or 413. What comes without one is counted while it comes.
-//! 3. `limits`: how much the client had lately, or 429.
+//! 3. `limits`: how much the client had lately, or 429. Its home shard counts: the request waits if that is another.
 //! 4. `basic_auth`: name and password, or 401. The host computes the hash: the request waits.
 //! 5. `authorize`: a backend is asked: the request waits.
 //!
 //! A request that waits is kept as the bytes of its head. Nothing of its content is taken, and no 100 is sent.
 
 use super::slot::{Exchange, Role, Slot};
-use super::{Completion, ConnId, Effect, IoError, OpId, Operation, Secret, Shard};
+use super::{Completion, ConnId, Effect, IoError, Mail, OpId, Operation, Secret, Shard};
 use crate::config::{BasicAuth, Config, Policy};
 use crate::handler::login::credentials;
 use crate::handler::origin::Origin;
 use crate::http1::{Framing, Part, RequestDecoder, RequestHead, StatusCode};
 use crate::route::{Client, Malformed};
-use crate::throttle::ClientKey;
+use crate::throttle::{Allowance, ClientKey};
 use crate::time::Now;
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -28,8 +28,17 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Passed {
     Nothing,
+    Limits,
     Login,
     Everything,
+}
+
+/// A request whose client is at home on another shard, which counts it.
+#[derive(Debug)]
+pub(super) struct Entering {
+    tag: u64,
+    /// The head as it arrived.
+    held: Box<[u8]>,
 }
 
 /// A request whose password is being verified.
@@ -68,7 +77,7 @@ impl Shard {
         (number, policy): (usize, &Policy),
         passed: Passed,
     ) -> bool {
-        if passed == Passed::Nothing && !self.admit_client(now, conn, (head, framing), (number, policy)) {
+        if passed < Passed::Limits && !self.admit_client(now, conn, (head, framing), (number, policy)) {
             return false;
         }
         if passed < Passed::Login
@@ -117,8 +126,36 @@ impl Shard {
             self.set_pace(now, conn, None);
             return true;
         };
-        let (key, known) = (ClientKey::new(number, client.address), self.config.limits.limited_clients);
-        if let Err(wait) = self.throttle.enter(now.instant, key, allowance, known) {
+        let key = ClientKey::new(number, client.address);
+        let home = key.home(self.shards);
+        if home == self.number {
+            let entered = self.enter(now, key);
+            return self.may_enter(now, conn, (key, allowance), entered);
+        }
+        if self.is_congested {
+            let reason = "too much is on its way; try again";
+            self.refuse_until(now, conn, StatusCode::SERVICE_UNAVAILABLE, reason, Duration::ZERO);
+            return false;
+        }
+        let tag = self.next_tag();
+        self.send(home, Mail::Enter { from: self.number, conn, tag, client: key });
+        let Some(server) = self.server(conn) else { return false };
+        server.exchange = Exchange::Entering(Box::new(Entering { tag, held: head.bytes().into() }));
+        if framing != Framing::Empty {
+            server.conn.pause();
+        }
+        false
+    }
+
+    /// Whether the client may have its request, as its home says; if not, it was refused.
+    fn may_enter(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        (key, allowance): (ClientKey, &Allowance),
+        entered: Result<(), Option<Duration>>,
+    ) -> bool {
+        if let Err(wait) = entered {
             let wait = wait.unwrap_or_default();
             self.refuse_until(now, conn, StatusCode::TOO_MANY_REQUESTS, "too many requests; try again later", wait);
             return false;
@@ -128,6 +165,56 @@ impl Shard {
         }
         self.set_pace(now, conn, allowance.bandwidth.map(|rate| (key, rate)));
         true
+    }
+
+    /// The home of a client has counted its request, or not.
+    pub(super) fn handle_entered(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        (tag, key): (u64, ClientKey),
+        entered: Result<(), Option<Duration>>,
+    ) {
+        self.lend(conn);
+        let Self { slots, timeouts, config, .. } = self;
+        let config = Arc::clone(config);
+        let held = match slots.get_mut(conn) {
+            Some(Slot { role: Role::Server(server), .. }) => {
+                match core::mem::replace(&mut server.exchange, Exchange::Idle) {
+                    Exchange::Entering(entering) if entering.tag == tag => {
+                        server.conn.resume(now, timeouts);
+                        Some(entering.held)
+                    }
+                    other => {
+                        server.exchange = other;
+                        None
+                    }
+                }
+            }
+            Some(_) | None => None,
+        };
+        let allowance = config.policies.get(key.allowance).and_then(|policy| policy.limits.as_ref());
+        let (Some(held), Some(allowance)) = (held, allowance) else {
+            // It has gone meanwhile, and was counted.
+            return if entered.is_ok() { self.send(key.home(self.shards), Mail::Exit(key)) };
+        };
+        if self.may_enter(now, conn, (key, allowance), entered) {
+            self.readmit(now, conn, &held, Passed::Limits);
+        }
+        self.resume(conn);
+        self.settle(now, conn);
+    }
+
+    /// A client that is at home here begins a request.
+    pub(super) fn enter(&mut self, now: Now, key: ClientKey) -> Result<(), Option<Duration>> {
+        let Self { throttle, config, .. } = self;
+        let allowance = config.policies.get(key.allowance).and_then(|policy| policy.limits.as_ref());
+        allowance.map_or(Ok(()), |allowance| throttle.enter(now.instant, key, allowance, config.limits.limited_clients))
+    }
+
+    /// It has ended one.
+    pub(super) fn exit(&mut self, now: Now, key: ClientKey) {
+        self.throttle.leave(now.instant, key, self.config.limits.limited_clients);
     }
 
     /// Has the password verified; the request waits.

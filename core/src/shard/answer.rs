@@ -172,6 +172,7 @@ impl Shard {
                 | Exchange::Opening(_)
                 | Exchange::Publishing(_)
                 | Exchange::Published(_)
+                | Exchange::Entering(_)
                 | Exchange::Verifying(_) => {}
             }
         }

@@ -100,6 +100,7 @@ impl Shard {
                     | Exchange::Proxying(_)
                     | Exchange::Publishing(_)
                     | Exchange::Published(_)
+                    | Exchange::Entering(_)
                     | Exchange::Verifying(_),
                     _,
                 ) => {}
@@ -240,6 +241,7 @@ impl Hand<'_> {
                 | Exchange::Proxying(_)
                 | Exchange::Publishing(_)
                 | Exchange::Published(_)
+                | Exchange::Entering(_)
                 | Exchange::Verifying(_) => {}
             },
             Role::Client(_) | Role::Errand(_) | Role::Tunnel(_) => {}

@@ -2,7 +2,7 @@
 //! second. Few requests have any of it.
 
 use super::slot::{Role, Slot};
-use super::{ConnId, Shard};
+use super::{ConnId, Mail, Shard};
 use crate::handler::origin::Vouched;
 use crate::http1::StatusCode;
 use crate::throttle::{ClientKey, Rate};
@@ -35,11 +35,13 @@ pub(super) struct Pace {
     ready: u64,
     /// When there will be more, while there is nothing.
     resume_at: Option<Instant>,
+    /// The client's home is asked.
+    is_asked: bool,
 }
 
 impl Pace {
     pub(super) fn new(client: ClientKey, rate: Rate) -> Self {
-        Self { client, rate, ready: 0, resume_at: None }
+        Self { client, rate, ready: 0, resume_at: None, is_asked: false }
     }
 
     /// Small enough to be even, and not so small that every packet needs a timer (bytes).
@@ -102,19 +104,21 @@ impl Shard {
 
     /// The request is over, or its connection (`is_closed`).
     pub(super) fn end_grant(&mut self, now: Now, conn: ConnId, is_closed: bool) {
-        let Self { slots, throttle, config, .. } = self;
-        let Some(slot) = slots.get_mut(conn) else { return };
+        let Some(slot) = self.slots.get_mut(conn) else { return };
         let Some(grant) = &mut slot.grant else { return };
         if grant.is_lasting && !is_closed {
             return;
         }
-        if let Some(client) = grant.client.take() {
-            throttle.leave(now.instant, client, config.limits.limited_clients);
-        }
+        let client = grant.client.take();
         // What is still to be written keeps its pace.
         match grant.pace.take() {
             Some(pace) if !is_closed => **grant = Grant { pace: Some(pace), ..Grant::default() },
             Some(_) | None => slot.grant = None,
+        }
+        match client.map(|client| (client, client.home(self.shards))) {
+            Some((client, home)) if home == self.number => self.exit(now, client),
+            Some((client, home)) => self.send(home, Mail::Exit(client)),
+            None => {}
         }
     }
 
@@ -153,15 +157,53 @@ impl Shard {
 
     /// Takes the next portion, or waits for it.
     pub(super) fn refill(&mut self, now: Now, conn: ConnId) {
-        let Self { slots, throttle, config, timeouts, .. } = self;
-        let Some(slot) = slots.get_mut(conn) else { return };
-        let Some(pace) = slot.grant.as_mut().and_then(|grant| grant.pace.as_mut()) else { return };
-        let (portion, known) = (pace.portion(), config.limits.limited_clients);
-        match throttle.take_bytes(now.instant, pace.client, &pace.rate, portion, known) {
-            Ok(()) => (pace.ready, pace.resume_at) = (portion, None),
-            // Many connections may share the rate: asking again in between shows that it is not the peer who is slow.
-            Err(at) => pace.resume_at = Some(at.min(now.instant + timeouts.write / 2)),
+        let again = now.instant + self.timeouts.write / 2;
+        let Some(pace) = self.pace(conn) else { return };
+        let (client, portion, is_asked) = (pace.client, pace.portion(), pace.is_asked);
+        let home = client.home(self.shards);
+        if home == self.number {
+            let taken = self.take_bytes(now, client, portion);
+            return self.handle_taken(now, conn, client, taken);
         }
+        if let Some(pace) = self.pace(conn) {
+            (pace.is_asked, pace.resume_at) = (true, Some(again));
+        }
+        if !is_asked {
+            self.send(home, Mail::Take { from: self.number, conn, client, bytes: portion });
+        }
+        self.note_pause(now, conn);
+    }
+
+    /// The client's home says whether the next portion may leave.
+    pub(super) fn handle_taken(&mut self, now: Now, conn: ConnId, client: ClientKey, taken: Result<(), Instant>) {
+        let again = now.instant + self.timeouts.write / 2;
+        let Some(pace) = self.pace(conn).filter(|pace| pace.client == client) else { return };
+        pace.is_asked = false;
+        match taken {
+            Ok(()) => (pace.ready, pace.resume_at) = (pace.portion(), None),
+            // Many connections may share the rate: asking again in between shows that it is not the peer who is slow.
+            Err(at) => pace.resume_at = Some(at.min(again)),
+        }
+        self.note_pause(now, conn);
+        self.settle(now, conn);
+    }
+
+    /// Takes bytes of a client that is at home here.
+    pub(super) fn take_bytes(&mut self, now: Now, client: ClientKey, bytes: u64) -> Result<(), Instant> {
+        let Self { throttle, config, .. } = self;
+        let limits = config.policies.get(client.allowance).and_then(|policy| policy.limits.as_ref());
+        let Some(rate) = limits.and_then(|limits| limits.bandwidth.as_ref()) else { return Ok(()) };
+        throttle.take_bytes(now.instant, client, rate, bytes, config.limits.limited_clients)
+    }
+
+    fn pace(&mut self, conn: ConnId) -> Option<&mut Pace> {
+        self.slots.get_mut(conn)?.grant.as_mut()?.pace.as_mut()
+    }
+
+    /// It is our pause, not the peer's.
+    fn note_pause(&mut self, now: Now, conn: ConnId) {
+        let Self { slots, timeouts, .. } = self;
+        let Some(slot) = slots.get_mut(conn) else { return };
         match &mut slot.role {
             Role::Server(server) => server.conn.wrote(now, timeouts),
             Role::Tunnel(tunnel) => tunnel.conn.wrote(now, timeouts),

@@ -177,6 +177,7 @@ impl Shard {
                     | Exchange::Publishing(_)
                     | Exchange::Published(_)
                     | Exchange::Stream(_)
+                    | Exchange::Entering(_)
                     | Exchange::Verifying(_) => {}
                 }
             }
@@ -291,6 +292,7 @@ impl Shard {
             | Exchange::Opening(_)
             | Exchange::Publishing(_)
             | Exchange::Published(_)
+            | Exchange::Entering(_)
             | Exchange::Verifying(_) => {}
         }
     }
@@ -318,6 +320,7 @@ impl Shard {
                 | Exchange::Publishing(_)
                 | Exchange::Published(_)
                 | Exchange::Stream(_)
+                | Exchange::Entering(_)
                 | Exchange::Verifying(_) => {}
             },
             Role::Client(client) => {

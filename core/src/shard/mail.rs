@@ -2,6 +2,8 @@
 
 use super::{Change, ConnId, SessionMail};
 use crate::http1::StatusCode;
+use crate::throttle::ClientKey;
+use crate::time::Instant;
 use crate::pubsub::{Body, Joined, MemberId, Message, Position, Topic};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -27,6 +29,30 @@ pub enum Mail {
     Deliver(Arc<Message>),
     /// To every shard: the sender has no connections left and is shutting down.
     Drained,
+    /// To the home of a client: it begins a request, if it may.
+    Enter {
+        /// The shard to answer.
+        from: u16,
+        /// Whose request.
+        conn: ConnId,
+        /// Tells the requests of a connection apart.
+        tag: u64,
+        /// Which client, of which policy.
+        client: ClientKey,
+    },
+    /// The answer to `Enter`.
+    Entered {
+        /// As asked.
+        conn: ConnId,
+        /// As asked.
+        tag: u64,
+        /// As asked.
+        client: ClientKey,
+        /// Whether it may; if not, how long until it may, as far as that is known.
+        entered: Result<(), Option<Duration>>,
+    },
+    /// To the home of a client: it has ended a request.
+    Exit(ClientKey),
     /// To a topic's home: let a connection of `from` follow it.
     Join {
         /// The shard to answer.
@@ -81,6 +107,26 @@ pub enum Mail {
         topic: Topic,
         /// What became of it.
         receipt: Result<Receipt, Busy>,
+    },
+    /// To the home of a client: bytes are to be written to it.
+    Take {
+        /// The shard to answer.
+        from: u16,
+        /// Over which connection.
+        conn: ConnId,
+        /// Which client, of which policy.
+        client: ClientKey,
+        /// How many.
+        bytes: u64,
+    },
+    /// The answer to `Take`.
+    Taken {
+        /// As asked.
+        conn: ConnId,
+        /// As asked.
+        client: ClientKey,
+        /// They may be, or it is to be asked again at this time.
+        taken: Result<(), Instant>,
     },
     /// About a session pool.
     Session(Box<SessionMail>),

@@ -29,6 +29,12 @@ impl Shard {
             Mail::Changed { conn, tag, changed } => self.handle_changed(now, conn, tag, *changed),
             Mail::Deliver(message) => self.subscribers.deliver(message),
             Mail::Drained => self.drained += 1,
+            Mail::Enter { from, conn, tag, client } => {
+                let entered = self.enter(now, client);
+                self.send(from, Mail::Entered { conn, tag, client, entered });
+            }
+            Mail::Entered { conn, tag, client, entered } => self.handle_entered(now, conn, (tag, client), entered),
+            Mail::Exit(client) => self.exit(now, client),
             Mail::Join { from, conn, member, topic, since } => {
                 let joined = self.home.join(now.instant, &topic, from, since).ok();
                 self.send(from, Mail::Joined { conn, member, topic, joined });
@@ -53,6 +59,11 @@ impl Shard {
                 self.send(from, Mail::Published { conn, tag, topic, receipt });
             }
             Mail::Published { conn, tag, topic, receipt } => self.handle_published(now, conn, tag, &topic, receipt),
+            Mail::Take { from, conn, client, bytes } => {
+                let taken = self.take_bytes(now, client, bytes);
+                self.send(from, Mail::Taken { conn, client, taken });
+            }
+            Mail::Taken { conn, client, taken } => self.handle_taken(now, conn, client, taken),
             Mail::Session(mail) => self.handle_session_mail(now, *mail),
             Mail::Shutdown(grace) => self.handle_shutdown(now, grace),
         }
@@ -82,6 +93,7 @@ impl Shard {
                     Exchange::Poll(_) => self.answer_poll(now, conn),
                     Exchange::Stream(_) => self.end_stream(now, conn),
                     Exchange::Api(_)
+                    | Exchange::Entering(_)
                     | Exchange::Greeting(_)
                     | Exchange::Idle
                     | Exchange::Asking(_)

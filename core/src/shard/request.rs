@@ -190,6 +190,7 @@ impl Shard {
             | Exchange::Poll(_)
             | Exchange::Published(_)
             | Exchange::Stream(_)
+            | Exchange::Entering(_)
             | Exchange::Verifying(_) => {}
         }
     }
@@ -208,6 +209,7 @@ impl Shard {
             | Exchange::Poll(_)
             | Exchange::Published(_)
             | Exchange::Stream(_)
+            | Exchange::Entering(_)
             | Exchange::Verifying(_) => {}
         }
     }

@@ -1,6 +1,6 @@
 //! What a shard knows about one connection.
 
-use super::admit::Verifying;
+use super::admit::{Entering, Verifying};
 use super::calls::Socket;
 use super::changes::StreamId;
 use super::files::{Opening, Sending};
@@ -113,6 +113,8 @@ pub(super) enum Exchange {
     Published(u64),
     /// An event stream.
     Stream(Box<Stream>),
+    /// Another shard is asked whether the client may; then the request goes on.
+    Entering(Box<Entering>),
     /// A password is being verified; then the request goes on.
     Verifying(Box<Verifying>),
 }
@@ -224,6 +226,7 @@ impl Slot {
                     | Exchange::Sending(_)
                     | Exchange::Publishing(_)
                     | Exchange::Published(_)
+                    | Exchange::Entering(_)
                     | Exchange::Verifying(_) => None,
                 };
                 crate::conn::earlier(server.conn.deadline(), exchange)

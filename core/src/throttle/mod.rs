@@ -42,6 +42,18 @@ impl ClientKey {
         });
         Self { allowance, network }
     }
+
+    /// Which of `shards` shards counts for this client, so that it gets no more with several of them; 0 if there are none.
+    pub fn home(&self, shards: u16) -> u16 {
+        let bits = match self.network {
+            Some(IpAddr::V4(address)) => address.to_bits().into(),
+            Some(IpAddr::V6(address)) => (address.to_bits() >> 64) as u64,
+            None => 0,
+        };
+        // Fibonacci hashing (Knuth 6.4): neighbours are spread.
+        let hash = (bits ^ self.allowance as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        hash.checked_rem(shards.into()).map_or(0, |home| home as u16)
+    }
 }
 
 /// All clients that have taken something lately.
@@ -166,6 +178,16 @@ mod tests {
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
         assert_ne!(key("192.0.2.1"), ClientKey::new(1, "192.0.2.1".parse().ok()));
+    }
+
+    #[test]
+    fn clients_are_spread_over_the_shards() {
+        let mut load = [0; 4];
+        for number in 0..4000_u32 {
+            load[usize::from(ClientKey::new(0, Some(IpAddr::V4(number.into()))).home(4))] += 1;
+        }
+        assert!(load.iter().all(|clients| (800..1200).contains(clients)), "{load:?}");
+        assert_eq!((key("192.0.2.1").home(0), key("192.0.2.1").home(1)), (0, 0));
     }
 
     #[test]

@@ -124,6 +124,7 @@ impl Server {
             | Exchange::Publishing(_)
             | Exchange::Published(_)
             | Exchange::Stream(_)
+            | Exchange::Entering(_)
             | Exchange::Verifying(_) => None,
         }
     }
