@@ -2,9 +2,9 @@
 
 use super::{Change, ConnId, SessionMail};
 use crate::http1::StatusCode;
+use crate::pubsub::{Body, Joined, MemberId, Message, Position, Topic};
 use crate::throttle::ClientKey;
 use crate::time::Instant;
-use crate::pubsub::{Body, Joined, MemberId, Message, Position, Topic};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
