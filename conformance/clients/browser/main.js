@@ -155,6 +155,45 @@ for (const transport of TRANSPORTS) {
   });
 }
 
+check("tabs that leave the transport to brolly.js share a WebSocket, and keep it over a restart and offline", async (setting) => {
+  let server = await Brolly.start("demo");
+  const relay = await new Relay(server.port).open();
+  const url = `http://127.0.0.1:${relay.port}`;
+  const [ada, ben] = await pair(setting, ["auto", "auto"], newRoom(), [url, url]);
+  for (const tab of [ada, ben]) {
+    assert.equal(await tab.page.locator("#state").textContent(), "Live over WebSocket");
+    assert.equal(await tab.page.locator("#state").getAttribute("title"), "The connection is shared by the tabs of this browser.");
+  }
+  assert.equal(relay.countOpen(/^upgrade: websocket/im), 1);
+  const expected = [];
+  const talk = async (text) => {
+    for (const [tab, name] of [[ada, "Ada"], [ben, "Ben"]]) {
+      await tab.say(text);
+      expected.push(`${name}: ${text}`);
+      await Promise.all([ada.shows(expected), ben.shows(expected)]);
+    }
+  };
+  await talk("before");
+  await server.kill();
+  await Promise.all([ada.state("waiting"), ben.state("waiting")]);
+  server = await server.replace();
+  await Promise.all([ada.state("open"), ben.state("open")]);
+  expected.push("---");
+  await talk("after the restart");
+  // Only a guess of the browser's, as long as the connection works.
+  await setting.context.setOffline(true);
+  await relay.cut();
+  await ada.state("offline");
+  await ada.say("written offline");
+  await relay.open();
+  await setting.context.setOffline(false);
+  expected.push("Ada: written offline");
+  await Promise.all([ada.shows(expected), ben.shows(expected)]);
+  await Promise.all([ada.close(), ben.close()]);
+  await server.kill();
+  await relay.cut();
+});
+
 check("both tabs lose the path while both write", async (setting) => {
   const relay = await new Relay(setting.demo.port).open();
   const url = `http://127.0.0.1:${relay.port}`;
