@@ -213,7 +213,7 @@ impl Shard {
             self.write_event(now, conn, format!("event: brolly.failed\ndata: {told}\n\n").as_bytes());
             return;
         };
-        let members = stream.members.clone();
+        let (is_last, members) = (address.joining.is_empty(), stream.members.clone());
         let recovery = since.recovery(joined);
         self.write_event(now, conn, &subscribed(topic, &since, joined, recovery));
         if let Some(Recovery::Gap { to, .. }) = recovery {
@@ -230,6 +230,9 @@ impl Shard {
             self.write_event(now, conn, &event);
         }
         self.subscribers.joined(member, joined.position);
+        if is_last {
+            self.tell_position(now, conn, &members);
+        }
     }
 }
 

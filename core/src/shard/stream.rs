@@ -81,13 +81,17 @@ impl Shard {
         }
         self.subscribers.joined(member, joined.position);
         if is_last {
-            // An event without data is not dispatched, but its id counts (WHATWG HTML §9.2.6): whoever leaves before the
-            // first message comes back with a position.
-            out.clear();
-            write_id(&self.subscribers, &members, &mut out);
-            out.push(b'\n');
-            self.write_event(now, conn, &out);
+            self.tell_position(now, conn, &members);
         }
+    }
+
+    /// An event without data is not dispatched, but its id counts (WHATWG HTML §9.2.6): whoever leaves before the first
+    /// message comes back with a position.
+    pub(super) fn tell_position(&mut self, now: Now, conn: ConnId, members: &[MemberId]) {
+        let mut out = Vec::new();
+        write_id(&self.subscribers, members, &mut out);
+        out.push(b'\n');
+        self.write_event(now, conn, &out);
     }
 
     /// Ends an event stream; the client comes back after a second, with the id of the last event.

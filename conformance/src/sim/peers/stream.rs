@@ -3,7 +3,7 @@
 use super::http::Reader;
 use super::{Cx, Peer, Phase, some_topics};
 use crate::sim::knobs::{MILLISECOND, SECOND};
-use crate::sim::ledger::{Follower, Ledger};
+use crate::sim::ledger::{Follower, Ledger, topic_of};
 use crate::sim::random::Random;
 use crate::sim::site::encoded;
 use crate::sim::wire::Wire;
@@ -26,6 +26,8 @@ pub(crate) struct Subscriber {
     reader: Reader,
     parser: Parser,
     is_asking: bool,
+    /// Its stream tells an address, and the topic of each message.
+    is_addressed: bool,
     from_start: bool,
     next_at: u64,
     leaves_at: u64,
@@ -45,6 +47,7 @@ impl Subscriber {
             reader: Reader::new(),
             parser: Parser::new(1 << 20),
             is_asking: false,
+            is_addressed: transport == Transport::EventStream && random.chance(30),
             from_start: random.chance(40),
             next_at: 0,
             leaves_at: 0,
@@ -70,6 +73,9 @@ impl Subscriber {
                     fields.push_str(&format!("last-event-id: {position}\r\n"));
                 } else if !position.is_empty() {
                     query.push(format!("last_event_id={position}"));
+                }
+                if self.is_addressed {
+                    query.push("address=1".into());
                 }
                 "sse"
             }
@@ -131,10 +137,25 @@ impl Subscriber {
             };
             answer.read += used;
             let Some(event) = event else { continue };
-            if event.event_type == "brolly.recovery" {
-                match serde_json::from_str(&event.data) {
-                    Ok(recovery) => self.follower.recover(cx.ledger, &recovery),
-                    Err(error) => cx.ledger.fault(format!("{}: {:?}: {error}", self.follower.who, event.data)),
+            if event.event_type != "message" || self.is_addressed {
+                let Ok(said) = serde_json::from_str::<serde_json::Value>(&event.data) else {
+                    return cx.ledger.fault(format!("{}: not JSON: {:?}", self.follower.who, event.data));
+                };
+                match &*event.event_type {
+                    "brolly.recovery" => self.follower.recover(cx.ledger, &said),
+                    "brolly.subscribed" if said["recovery"].is_object() => {
+                        self.follower.recover(cx.ledger, &said["recovery"]);
+                    }
+                    "brolly.failed" => self.is_refused = true,
+                    "message" => {
+                        let (id, message) = (event.last_event_id, said[2].as_str().unwrap_or_default());
+                        let told = self.topics.iter().find(|topic| said[1]["topic"] == **topic);
+                        if told.is_none_or(|topic| *topic != topic_of(message)) {
+                            cx.ledger.fault(format!("{}: told as of another topic: {said}", self.follower.who));
+                        }
+                        self.follower.hear_one(cx.ledger, &self.topics, &id, message);
+                    }
+                    _ => {}
                 }
                 continue;
             }
