@@ -197,7 +197,7 @@ impl Shard {
         let (Some(held), Some(allowance)) = (held, allowance) else {
             // It has gone meanwhile, and was counted.
             return if entered.is_ok() {
-                self.send(key.home(self.shards), Mail::Exit(key))
+                self.send(key.home(self.shards), Mail::Exit(key));
             };
         };
         if self.may_enter(now, conn, (key, allowance), entered) {
