@@ -57,3 +57,11 @@ impl Shard {
         client.is_some_and(|client| client.is_ok_and(|client| client.is_secure))
     }
 }
+
+/// Whether an offer to switch protocols is one of those that clients make without need, and that RFC 9110 §7.8 lets a server ignore:
+/// WebSockets where there are none, HTTP/2, TLS (RFC 2817). With any other, what follows may be for somebody else.
+pub(super) fn may_ignore(offered: &str) -> bool {
+    offered.split(',').map(|protocol| protocol.trim().to_ascii_lowercase()).all(|protocol| {
+        matches!(&*protocol, "" | "websocket" | "h2c" | "h2") || protocol.starts_with("tls/") || protocol.starts_with("http/")
+    })
+}

@@ -1,6 +1,7 @@
 //! A request head to its handler, and the answers that need nothing else.
 
 use super::admit::{self, Passed};
+use super::general::may_ignore;
 use super::shape::Shape;
 use super::slot::{Exchange, Line, Role, Server};
 use super::{ConnId, Shard};
@@ -124,6 +125,12 @@ impl Shard {
             }
             Handler::Redirect(redirect) => {
                 return self.redirect(now, conn, redirect.status, &redirect.location(&head.target));
+            }
+            _ if head.upgrade().is_some_and(|offered| !may_ignore(offered)) => {
+                if let Some(server) = self.server(conn) {
+                    server.conn.finish();
+                }
+                return self.refuse(now, conn, StatusCode::NOT_IMPLEMENTED, "this protocol is not spoken here");
             }
             // RFC 9110 §9.1: a method that nobody here knows.
             _ if matches!(head.method, Method::Other(_)) => {

@@ -77,7 +77,7 @@ fn describe_limits(limits: &Allowance) -> String {
     let connections = limits.connections.map(|connections| format!("{connections} at the same time"));
     let bandwidth = limits.bandwidth.as_ref().map(|rate| per(rate, format_size(rate.units)));
     let parts: Vec<_> = [requests, connections, bandwidth].into_iter().flatten().collect();
-    format!("of each client, per thread: {}", parts.join("; "))
+    format!("of each client: {}", parts.join("; "))
 }
 
 /// Whose word is taken for the client's address.
