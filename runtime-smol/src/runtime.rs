@@ -76,11 +76,11 @@ impl Runtime for Smol {
     fn perform(&mut self, work: Work) -> Task<Self::Stream> {
         match Sorted::new(work, &self.equipment) {
             Sorted::Blocking(job) => Box::pin(async move { smol::unblock(|| job.run()).await.take() }),
-            Sorted::Connect { conn, to, tls } => {
+            Sorted::Connect { conn, to, tls, preface } => {
                 let door = self.equipment.door.clone();
                 Box::pin(async move {
                     let socket = SmolStream::connect(to.clone());
-                    Done::Connected(conn, door.connect(to, tls, socket).await)
+                    Done::Connected(conn, door.connect(to, tls, &preface, socket).await)
                 })
             }
         }

@@ -83,11 +83,11 @@ impl Runtime for Tokio {
                     Err(_) => Done::Completed(op, Err(IoError::Other)),
                 }
             }),
-            Sorted::Connect { conn, to, tls } => {
+            Sorted::Connect { conn, to, tls, preface } => {
                 let door = self.equipment.door.clone();
                 Box::pin(async move {
                     let socket = TokioStream::connect(to.clone());
-                    Done::Connected(conn, door.connect(to, tls, socket).await)
+                    Done::Connected(conn, door.connect(to, tls, &preface, socket).await)
                 })
             }
         }

@@ -282,3 +282,45 @@ fn backends_are_verified_and_their_answers_cannot_be_cut_short() {
         said
     });
 }
+
+/// The PROXY header comes before TLS, where load balancers write it, and where servers look for it.
+#[test]
+fn backends_behind_tls_learn_the_client_from_a_proxy_header() {
+    let root = directory("tls-backend-proxy");
+    Authority::new(&root, "authority").sign("org", &["example.org"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let config = Arc::new(crate::certificates::server(&root, "org"));
+    spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut header = [0; 28];
+            stream.read_exact(&mut header).unwrap();
+            assert_eq!(&header[..20], b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01");
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut tls = rustls::StreamOwned::new(connection, stream);
+            let mut buffer = [0; 4096];
+            while tls.read(&mut buffer).is_ok_and(|read| read > 0) {
+                let client = u16::from_be_bytes([header[24], header[25]]);
+                let content = format!("port {client}");
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{content}", content.len());
+                tls.write_all(answer.as_bytes()).unwrap();
+            }
+        }
+    });
+    let rest = format!(
+        "[upstreams.app]\nurl = \"https://127.0.0.1:{port}\"\nproxy_protocol = true\n\
+         tls = {{ authorities = \"authority.pem\", name = \"example.org\" }}\n\
+         [[routes]]\nhandler = \"proxy\"\nupstream = \"app\"\n"
+    );
+    both(|binary| {
+        let server = binary.serve_config(&root, &rest);
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        let own = stream.local_addr().unwrap().port();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        with(&answer, &["HTTP/1.1 200 OK\r\n", &format!("port {own}")]);
+        "it knows the port".into()
+    });
+}

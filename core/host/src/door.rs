@@ -8,7 +8,7 @@ use brolly_core::config::Config;
 use brolly_core::driver::Stream;
 use brolly_core::route::Networks;
 use brolly_core::shard::{Accepted, Address, IoError};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -64,14 +64,20 @@ impl Door {
         is_trusted
     }
 
-    /// Opens a connection to a backend: the socket, then TLS.
+    /// Opens a connection to a backend: the socket, what goes out before all, then TLS.
     pub async fn connect<S: Stream>(
         self,
         to: Address,
         tls: Option<u16>,
+        preface: &[u8],
         socket: impl Future<Output = Result<S, IoError>>,
     ) -> Result<Transport<S>, IoError> {
-        let stream = socket.await?;
+        let mut stream = socket.await?;
+        let mut unsent = preface;
+        while !unsent.is_empty() {
+            let written = poll_fn(|cx| stream.poll_write(cx, &[unsent])).await?;
+            unsent = unsent.get(written..).filter(|_| written > 0).ok_or(IoError::Other)?;
+        }
         let Some(tls) = tls else { return Ok(Transport::Plain(stream)) };
         let session = self.tls.connect(tls).ok_or(IoError::Tls)?;
         Transport::connected(stream, session).await.map_err(|broken| {

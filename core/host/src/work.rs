@@ -6,6 +6,7 @@ use crate::start::Equipment;
 use brolly_core::config;
 use brolly_core::driver::{Done, Work};
 use brolly_core::shard::{Address, Completion, ConnId, FileId, FileRequest, IoError, OpId, Opened, Secret};
+use bytes::Bytes;
 use std::mem;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub enum Sorted {
         to: Address,
         /// The TLS of the connection, by its index.
         tls: Option<u16>,
+        /// What goes out before anything else, TLS too: a PROXY header, or nothing.
+        preface: Bytes,
     },
 }
 
@@ -47,7 +50,7 @@ impl Sorted {
     /// Finds out who does `work`.
     pub fn new(work: Work, equipment: &Equipment) -> Self {
         let (op, call) = match work {
-            Work::Connect { conn, to, tls } => return Self::Connect { conn, to, tls },
+            Work::Connect { conn, to, tls, preface } => return Self::Connect { conn, to, tls, preface },
             Work::ListDirectory { op, files, path, limit } => (op, Call::List { files, path, limit }),
             Work::OpenFile { op, file } => (op, Call::Open(file)),
             Work::ReadFile { op, file, offset, len } => (op, Call::Read { file, offset, len }),

@@ -215,7 +215,7 @@ impl<R: Runtime> Driver<R> {
             Effect::Log(access) => return self.runtime.log(&access),
             Effect::Notice(notice) => return self.runtime.notice(&notice),
             Effect::Send { to, mail } => return self.send(to.into(), mail),
-            Effect::Connect { conn, to, tls } => Work::Connect { conn, to, tls },
+            Effect::Connect { conn, to, tls, preface } => Work::Connect { conn, to, tls, preface },
             Effect::ListDirectory { op, files, path, limit } => Work::ListDirectory { op, files, path, limit },
             Effect::OpenFile { op, file } => Work::OpenFile { op, file },
             Effect::ReadFile { op, file, offset, len } => Work::ReadFile { op, file, offset, len },

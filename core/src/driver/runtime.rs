@@ -7,6 +7,7 @@ use crate::shard::{
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use bytes::Bytes;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -85,6 +86,8 @@ pub enum Work {
         to: Address,
         /// The TLS of the connection, by its index; `None`: plain.
         tls: Option<u16>,
+        /// What goes out before anything else, TLS too: a PROXY header, or nothing.
+        preface: Bytes,
     },
     /// Look into a directory.
     ListDirectory {

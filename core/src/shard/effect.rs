@@ -44,6 +44,8 @@ pub enum Effect {
         /// The TLS of the connection, including the name to be verified: an index into what the host has been
         /// configured with. `None`: plain.
         tls: Option<u16>,
+        /// What goes out before anything else, TLS too: a PROXY header, or nothing.
+        preface: Bytes,
     },
     /// One request was answered: write it to the log.
     Log(Box<Access>),

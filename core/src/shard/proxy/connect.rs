@@ -95,7 +95,9 @@ impl Shard {
                     if is_full {
                         self.fail_call(now, conn, Failure::NoRoom);
                     } else {
-                        let client = self.open(now, configured, (index, endpoint), address);
+                        let preface = configured.proxy_protocol.then(|| introduction(self.slots.get(conn)));
+                        let preface = preface.unwrap_or_default();
+                        let client = self.open(now, configured, (index, endpoint), (address, preface));
                         self.give(now, conn, client);
                     }
                 }
@@ -110,7 +112,7 @@ impl Shard {
         now: Now,
         configured: &Upstream,
         (upstream, endpoint): (usize, EndpointId),
-        to: Address,
+        (to, preface): (Address, Vec<u8>),
     ) -> ConnId {
         let server = self.upstreams.get(upstream).and_then(|of| of.endpoint(endpoint)).map_or(0, |of| of.server());
         let tls = match configured.all().nth(server) {
@@ -121,7 +123,7 @@ impl Shard {
         let (purpose, since, is_reused, is_counted) = (Purpose::Idle, now.instant, false, true);
         let client = Client { conn, upstream, endpoint, server, purpose, since, is_reused, is_counted };
         let conn = self.slots.insert(Slot::new(Role::Client(Box::new(client)), None));
-        self.effects.push_back(Effect::Connect { conn, to, tls });
+        self.effects.push_back(Effect::Connect { conn, to, tls, preface: preface.into() });
         conn
     }
 
@@ -132,7 +134,6 @@ impl Shard {
         let Some(Slot { role: Role::Client(client), .. }) = slots.get(client_id) else { return };
         let (upstream, server, is_connected) = (client.upstream, client.server, client.conn.is_connected());
         let Some(configured) = config.upstreams.get(upstream) else { return };
-        let introduction = (configured.proxy_protocol && !is_connected).then(|| introduction(slots.get(conn)));
         let Some(call) = self.call(conn) else { return };
         call.stage = Stage::Sent(client_id);
         call.wait_until = None;
@@ -145,9 +146,6 @@ impl Shard {
         }
         let Self { slots, timeouts, .. } = self;
         let Some(Slot { role: Role::Client(client), .. }) = slots.get_mut(client_id) else { return };
-        if let Some(header) = introduction {
-            client.conn.outbox().extend(&header);
-        }
         let host = needs_host.then(|| configured.authority(server));
         client.conn.request(&message, host.as_deref());
         client.purpose = Purpose::Call(conn);

@@ -11,6 +11,7 @@ use crate::proxy_protocol;
 use crate::time::Now;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// A connection for one question: whether the server accepts connections is a part of it.
@@ -72,15 +73,13 @@ impl Shard {
             }
             return;
         }
-        let client_id = self.open(now, configured, (index, endpoint), address);
+        // The connection is our own.
+        let preface = if configured.proxy_protocol { proxy_protocol::encode(None) } else { Vec::new() };
+        let client_id = self.open(now, configured, (index, endpoint), (address, preface));
         let Self { slots, timeouts, .. } = self;
         let Some(Slot { role: Role::Client(client), .. }) = slots.get_mut(client_id) else { return };
         client.is_counted = false;
         client.purpose = Purpose::Probe;
-        if configured.proxy_protocol {
-            // The connection is our own.
-            client.conn.outbox().extend(&proxy_protocol::encode(None));
-        }
         client.conn.request(&Message { head, framing: Framing::Empty, is_head: false, content: None }, None);
         client.conn.finish_by(now.instant + check.timeout);
         client.conn.sent(now, timeouts, &configured.patience());

@@ -111,10 +111,6 @@ fn upstream(
     set(section, "proxy_protocol", boolean, &mut upstream.proxy_protocol)?;
     eject(section, &mut upstream)?;
     health(section, &mut upstream)?;
-    if upstream.proxy_protocol && upstream.all().any(|server| matches!(server, Server::Tcp { tls: Some(_), .. })) {
-        let message = "`proxy_protocol` is for http:// servers alone: over TLS the header would come too late";
-        return Err(section.failure(message));
-    }
     Ok(upstream)
 }
 
