@@ -62,6 +62,8 @@ impl Shard {
 /// WebSockets where there are none, HTTP/2, TLS (RFC 2817). With any other, what follows may be for somebody else.
 pub(super) fn may_ignore(offered: &str) -> bool {
     offered.split(',').map(|protocol| protocol.trim().to_ascii_lowercase()).all(|protocol| {
-        matches!(&*protocol, "" | "websocket" | "h2c" | "h2") || protocol.starts_with("tls/") || protocol.starts_with("http/")
+        matches!(&*protocol, "" | "websocket" | "h2c" | "h2")
+            || protocol.starts_with("tls/")
+            || protocol.starts_with("http/")
     })
 }
