@@ -21,6 +21,13 @@ url = "http://127.0.0.1:{backend}"
 handler = "proxy"
 upstream = "app"
 websocket = "messages"
+
+[[routes]]
+prefix = "/squeezed"
+handler = "proxy"
+upstream = "app"
+websocket = "messages"
+compression = true
 """
 
 
@@ -50,9 +57,19 @@ async def _(setting):
 @check("messages: extensions are agreed on with each side")
 async def _(setting):
     with edge(setting) as server:
-        async with dial(server, "/", compression="deflate") as socket:
-            await socket.send("squeeze me " * 1000)
-            equal(await socket.recv(), "squeeze me " * 1000)
+        for path, client, backend in [
+            ("/", "deflate", False),
+            ("/squeezed", "deflate", True),
+            ("/squeezed", None, True),
+        ]:
+            async with dial(server, path, compression=client) as socket:
+                chosen = socket.response.headers.get("Sec-WebSocket-Extensions", "")
+                equal("permessage-deflate" in chosen, bool(client and backend), chosen)
+                for message in ("squeeze me " * 1000, b"\0" * 100_000, "short"):
+                    await socket.send(message)
+                    equal(await socket.recv() == message, True)
+            offered = setting.backend.requests[-1].headers.get("Sec-WebSocket-Extensions", "")
+            equal("permessage-deflate" in offered, backend, offered)
 
 
 @check("messages: close codes pass, and a break is told with one")

@@ -181,4 +181,6 @@ pub struct Proxy {
     /// Whether WebSockets end here and their messages are passed on: both sides are held to the protocol and to
     /// [`Limits::websocket`]. Otherwise their bytes are, whatever they say.
     pub reads_websockets: bool,
+    /// Whether and how messages of such WebSockets are compressed, on each side that wants it (RFC 7692).
+    pub compression: Option<Compression>,
 }

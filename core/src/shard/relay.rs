@@ -14,9 +14,11 @@ use super::calls::{Socket, SocketKind};
 use super::follow::Members;
 use super::slot::{Role, Slot};
 use super::{ConnId, HIGH_WATER, Shard};
+use crate::config::Compression;
 use crate::conn::{WebSocketConn, WebSocketEvent};
 use crate::http1::{EncodeError, FieldLines, Framing, HeadWriter, RequestHead, ResponseHead};
 use crate::time::Now;
+use crate::ws::deflate::{self, Extension};
 use crate::ws::handshake::{self, Accepted, HandshakeError};
 use crate::ws::{CloseCode, Opcode, Role as Side};
 use alloc::boxed::Box;
@@ -48,16 +50,30 @@ pub(super) struct Handshakes {
     nonce: [u8; 16],
     /// The subprotocols that the client speaks.
     offered: Box<[Box<str>]>,
+    /// What the client is answered about compression, and what the backend is offered: one has nothing to do with the other.
+    client: Option<(Extension, String)>,
+    compression: Option<Compression>,
+}
+
+/// What the backend has opened.
+#[derive(Debug)]
+pub(super) struct Agreement {
+    /// One of the client's subprotocols.
+    subprotocol: Option<Box<str>>,
+    extension: Option<Extension>,
 }
 
 impl Handshakes {
     /// Of a client whose request is a valid handshake.
-    pub(super) fn new(accepted: &Accepted<'_>, head: &RequestHead<'_>, nonce: [u8; 16]) -> Self {
+    fn new(accepted: &Accepted<'_>, head: &RequestHead<'_>, nonce: [u8; 16], compression: Option<Compression>) -> Self {
         let offered = head.fields.list("sec-websocket-protocol").map(|name| String::from_utf8_lossy(name).into());
-        Self { accept: accepted.accept, nonce, offered: offered.collect() }
+        let offers = head.fields.all("sec-websocket-extensions");
+        let agreed = compression.and_then(|settings| Some((deflate::accept(offers, &settings)?, settings)));
+        let client = agreed.map(|((agreed, answer), settings)| (Extension::new(agreed, &settings), answer));
+        Self { accept: accepted.accept, nonce, offered: offered.collect(), client, compression }
     }
 
-    /// Makes the request that is passed on one of ours: the key, and no extension that the client speaks.
+    /// Makes the request that is passed on one of ours: our key, and what we offer instead of the client's extensions.
     ///
     /// # Errors
     /// None, in fact.
@@ -67,14 +83,19 @@ impl Handshakes {
         };
         head.retain(|name| !is_ours(name));
         head.field("upgrade", b"websocket")?.field("sec-websocket-key", &handshake::key(self.nonce))?;
+        if let Some(offer) = self.compression.as_ref().and_then(deflate::offer) {
+            head.field("sec-websocket-extensions", offer.as_bytes())?;
+        }
         Ok(())
     }
 
-    /// Whether the backend has opened what it was asked for, and with which of the client's subprotocols.
-    pub(super) fn verify(&self, head: &ResponseHead<'_>) -> Result<Option<&str>, HandshakeError> {
+    /// Whether the backend has opened what it was asked for.
+    pub(super) fn verify(&self, head: &ResponseHead<'_>) -> Result<Agreement, HandshakeError> {
         let offered: Vec<&str> = self.offered.iter().map(|name| &**name).collect();
-        let verified = handshake::verify(head.status.as_u16(), head.fields.iter(), self.nonce, &offered, None)?;
-        Ok(verified.subprotocol)
+        let (status, compression) = (head.status.as_u16(), self.compression.as_ref());
+        let verified = handshake::verify(status, head.fields.iter(), self.nonce, &offered, compression)?;
+        let extension = verified.compression.zip(compression).map(|(agreed, of)| Extension::new(agreed, of));
+        Ok(Agreement { subprotocol: verified.subprotocol.map(Into::into), extension })
     }
 
     /// Makes the answer that is passed on one of ours. `response` writes what the backend says besides.
@@ -83,7 +104,7 @@ impl Handshakes {
     /// A field that cannot be written.
     pub(super) fn write_response(
         &self,
-        subprotocol: Option<&str>,
+        agreement: &Agreement,
         head: &mut HeadWriter<'_>,
         response: impl FnOnce(&mut HeadWriter<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
@@ -91,8 +112,11 @@ impl Handshakes {
         let prefix = "sec-websocket-";
         head.retain(|name| !name.get(..prefix.len()).is_some_and(|of| of.eq_ignore_ascii_case(prefix)));
         head.lines(UPGRADE).field("sec-websocket-accept", &self.accept)?;
-        if let Some(subprotocol) = subprotocol {
+        if let Some(subprotocol) = &agreement.subprotocol {
             head.field("sec-websocket-protocol", subprotocol.as_bytes())?;
+        }
+        if let Some((_, answer)) = &self.client {
+            head.field("sec-websocket-extensions", answer.as_bytes())?;
         }
         Ok(())
     }
@@ -104,12 +128,15 @@ impl Shard {
         &mut self,
         now: Now,
         conn: ConnId,
-        head: &RequestHead<'_>,
-        framing: Framing,
+        (head, framing): (&RequestHead<'_>, Framing),
+        compression: Option<Compression>,
     ) -> Option<Box<Handshakes>> {
         let refusal = match handshake::accept(head.method.as_str(), 1, head.fields.iter(), &[]) {
             Ok(_) if framing != Framing::Empty => handshake::Refusal::HasContent,
-            Ok(accepted) => return Some(Box::new(Handshakes::new(&accepted, head, self.rng.next_nonce()))),
+            Ok(accepted) => {
+                let nonce = self.rng.next_nonce();
+                return Some(Box::new(Handshakes::new(&accepted, head, nonce, compression)));
+            }
             Err(refusal) => refusal,
         };
         self.refuse_websocket(now, conn, refusal);
@@ -117,14 +144,23 @@ impl Shard {
     }
 
     /// Both connections become ends of a relay; what is queued for them goes first.
-    pub(super) fn open_relay(&mut self, now: Now, client: ConnId, backend: ConnId) {
-        for (conn, other, peer) in [(client, backend, Peer::Client), (backend, client, Peer::Backend)] {
+    pub(super) fn open_relay(
+        &mut self,
+        now: Now,
+        [client, backend]: [ConnId; 2],
+        handshakes: Handshakes,
+        agreement: Agreement,
+    ) {
+        let extension = handshakes.client.map(|(extension, _)| extension);
+        for (conn, other, peer, extension) in
+            [(client, backend, Peer::Client, extension), (backend, client, Peer::Backend, agreement.extension)]
+        {
             let limits = self.config.limits.websocket;
             let Some(slot) = self.slots.get_mut(conn) else { continue };
             let out = core::mem::take(slot.outbox());
             let side = if peer == Peer::Client { Side::Server } else { Side::Client };
             slot.role = Role::WebSocket(Socket {
-                conn: WebSocketConn::new(now, side, limits, &self.timeouts, out),
+                conn: WebSocketConn::new(now, side, limits, &self.timeouts, out).with_extension(extension),
                 members: Members::new(),
                 kind: SocketKind::Relay(Relay { other, peer }),
                 joins: Vec::new(),

@@ -89,6 +89,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "6: `websocket` must be \"tunnel\" or \"messages\", not \"frames\"",
     ),
     (
+        "[upstreams.app]\nurl = 'http://a'\n[[routes]]\nhandler = 'proxy'\nupstream = 'app'\ncompression = true",
+        "6: `compression` is for WebSockets that are read; write websocket = \"messages\"",
+    ),
+    (
         "[[routes]]\nhandler = 'proxy'\nupstream = 'app'",
         "3: `upstream` names \"app\", but there is no [upstreams.app]; add it with url = \"http://localhost:8111\"",
     ),

@@ -149,7 +149,8 @@ fn describe(handler: &Handler, config: &Config) -> String {
             let how = if proxy.replace_prefix.is_some() { "the prefix is replaced" } else { "the path is kept" };
             let buffered = if proxy.buffer_requests { ", requests are buffered up to content_bytes" } else { "" };
             let read = if proxy.reads_websockets { ", WebSockets are read" } else { "" };
-            format!("proxy to {}, {how}{buffered}{read}", to.unwrap_or_default())
+            let compressed = compressed(proxy.compression.as_ref());
+            format!("proxy to {}, {how}{buffered}{read}{compressed}", to.unwrap_or_default())
         }
         Handler::Publish => "publish".into(),
         Handler::Redirect(Redirect { status, location, keep_path }) => {

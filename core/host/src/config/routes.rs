@@ -24,7 +24,7 @@ const HANDLERS: [(&str, &[&str]); 13] = [
     ("file", files::FILE_KEYS),
     ("files", files::DIRECTORY_KEYS),
     ("long-poll", &[]),
-    ("proxy", &["upstream", "replace", "buffer_requests", "websocket"]),
+    ("proxy", &["buffer_requests", "compression", "replace", "upstream", "websocket"]),
     ("publish", &[]),
     ("redirect", &["keep_path", "location", "status"]),
     ("script", &[]),
@@ -121,8 +121,12 @@ fn proxy(section: &Section<'_, '_>, upstreams: &BTreeMap<&str, usize>) -> Result
         "tunnel" => Ok(false),
         other => Err(format!("must be \"tunnel\" or \"messages\", not \"{other}\"")),
     })?;
-    let reads_websockets = reads_websockets.unwrap_or(false);
-    Ok(Handler::Proxy(Proxy { upstream, replace_prefix: replace.map(Into::into), buffer_requests, reads_websockets }))
+    let (reads_websockets, compression) = (reads_websockets.unwrap_or(false), compression(section)?);
+    if compression.is_some() && !reads_websockets {
+        return Err(section.wrong("compression", "is for WebSockets that are read; write websocket = \"messages\""));
+    }
+    let replace_prefix = replace.map(Into::into);
+    Ok(Handler::Proxy(Proxy { upstream, replace_prefix, buffer_requests, reads_websockets, compression }))
 }
 
 fn websocket(section: &Section<'_, '_>) -> Result<Handler, Failure> {

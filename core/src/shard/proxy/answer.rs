@@ -1,6 +1,6 @@
 //! The backend's answer on its way to the client, with back-pressure.
 
-use super::super::relay::Handshakes;
+use super::super::relay::{Agreement, Handshakes};
 use super::super::slot::{Exchange, Role, Slot};
 use super::super::{ConnId, HIGH_WATER, LOW_WATER, Shard};
 use super::Purpose;
@@ -9,6 +9,7 @@ use crate::conn::{ClientEvent, Content};
 use crate::handler::forward;
 use crate::http1::{Fields, Framing, HeadWriter, ResponseHead, StatusCode};
 use crate::time::Now;
+use alloc::boxed::Box;
 use alloc::string::ToString;
 
 /// Content of an answer that is read to its end although nobody wants it (bytes).
@@ -89,18 +90,10 @@ impl Shard {
                 // RFC 9110 §7.8: nobody asked, or not before the request is complete.
                 return self.fail_client(now, client_id, Failure::Unusable);
             }
-            let verified = call.websocket.as_ref().map(|handshakes| {
-                let subprotocol = handshakes.verify(head).map_err(|_| Failure::Unusable)?;
-                Ok(subprotocol.map(ToString::to_string))
-            });
-            return match verified {
-                None => self.switch(now, conn, client_id, head, None),
-                Some(Err(failure)) => self.fail_client(now, client_id, failure),
-                Some(Ok(subprotocol)) => {
-                    let handshakes = call.websocket.take();
-                    self.switch(now, conn, client_id, head, handshakes.as_deref().zip(Some(subprotocol.as_deref())));
-                }
-            };
+            let verified = call.websocket.as_ref().map(|handshakes| handshakes.verify(head)).transpose();
+            let Ok(agreement) = verified else { return self.fail_client(now, client_id, Failure::Unusable) };
+            let websocket = call.websocket.take().zip(agreement);
+            return self.switch(now, [conn, client_id], head, websocket);
         }
         if head.status.is_informational() {
             // RFC 9110 §15.2: passed on, except the 100 that we answer ourselves.
@@ -171,14 +164,13 @@ impl Shard {
         }
     }
 
-    /// With handshakes, and the subprotocol: WebSockets on both sides. Otherwise a tunnel.
+    /// With handshakes, and what came of them: WebSockets on both sides. Otherwise a tunnel.
     fn switch(
         &mut self,
         now: Now,
-        conn: ConnId,
-        client_id: ConnId,
+        [conn, client_id]: [ConnId; 2],
         head: &ResponseHead<'_>,
-        websocket: Option<(&Handshakes, Option<&str>)>,
+        websocket: Option<(Box<Handshakes>, Agreement)>,
     ) {
         let Self { slots, timeouts, config, .. } = self;
         let Some(Slot { role: Role::Server(server), listener, .. }) = slots.get_mut(conn) else { return };
@@ -188,9 +180,9 @@ impl Shard {
         }
         let switched = server.conn.switch_protocols(now, timeouts, |out| {
             let response = |out: &mut HeadWriter<'_>| forward::response(head, Framing::Chunked, out);
-            match websocket {
+            match &websocket {
                 None => forward::upgrade(head, out)?,
-                Some((handshakes, subprotocol)) => handshakes.write_response(subprotocol, out, response)?,
+                Some((handshakes, agreement)) => handshakes.write_response(agreement, out, response)?,
             }
             out.field("x-barium", id.as_bytes())?;
             server.shape.apply(config, *listener, out);
@@ -210,7 +202,7 @@ impl Shard {
             }
             match websocket {
                 None => self.open_tunnel(now, conn, client_id),
-                Some(_) => self.open_relay(now, conn, client_id),
+                Some((handshakes, agreement)) => self.open_relay(now, [conn, client_id], *handshakes, agreement),
             }
             self.pump(now, index);
         }

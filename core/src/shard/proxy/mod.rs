@@ -72,7 +72,7 @@ impl Shard {
             return;
         };
         let websocket = match proxy.reads_websockets && head.upgrades_to("websocket") {
-            true => match self.begin_relay(now, conn, head, framing) {
+            true => match self.begin_relay(now, conn, (head, framing), proxy.compression) {
                 Some(handshakes) => Some(handshakes),
                 None => return,
             },
