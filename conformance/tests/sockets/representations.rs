@@ -6,7 +6,8 @@ use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Sun, 06 Nov 1994 08:49:37 GMT
 const DATE: u64 = 784_111_777;
@@ -551,5 +552,32 @@ fn what_is_kept_is_compared_with_the_disk() {
         std::thread::sleep(Duration::from_millis(300));
         assert_eq!(status(&get(&server, "/a.txt", &[])), "404");
         "the same".into()
+    });
+}
+
+/// A sibling that appears later makes the file that is kept one of several forms; one that goes makes it the only one again.
+#[test]
+fn a_sibling_that_comes_and_goes_is_told_to_caches() {
+    let (root, serve) = site("siblings");
+    let text = "the same and ".repeat(100);
+    both(|binary| {
+        let sibling = root.join("b.css.gz");
+        let _ = fs::remove_file(&sibling);
+        write(&root.join("b.css"), &text);
+        let server = serve(binary, "precompressed = ['gzip']");
+        let varies = || field(&get(&server, "/b.css", &[]), "vary").is_some();
+        let becomes = |wanted: bool| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while varies() != wanted {
+                assert!(Instant::now() < deadline, "Vary is still {}", !wanted);
+                sleep(Duration::from_millis(100));
+            }
+        };
+        assert!(!varies());
+        write(&sibling, "gzip");
+        becomes(true);
+        fs::remove_file(&sibling).unwrap();
+        becomes(false);
+        "it is told".into()
     });
 }

@@ -196,9 +196,10 @@ impl Shard {
         let allowance = config.policies.get(key.allowance).and_then(|policy| policy.limits.as_ref());
         let (Some(held), Some(allowance)) = (held, allowance) else {
             // It has gone meanwhile, and was counted.
-            return if entered.is_ok() {
+            if entered.is_ok() {
                 self.send(key.home(self.shards), Mail::Exit(key));
-            };
+            }
+            return;
         };
         if self.may_enter(now, conn, (key, allowance), entered) {
             self.readmit(now, conn, &held, Passed::Limits);

@@ -100,7 +100,7 @@ fn fields(head: &mut HeadWriter<'_>, kept: &Representation, wanted: &Wanted, con
 
 /// What a cache needs to update the response it has (RFC 9110 §15.4.5).
 fn cache_fields(head: &mut HeadWriter<'_>, kept: &Representation, wanted: &Wanted) {
-    head.checked(&kept.cache_lines);
+    kept.write_cache_lines(head);
     if wanted.is_fallback {
         head.lines(FieldLines::new("vary: accept\r\n"));
     }

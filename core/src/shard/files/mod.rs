@@ -22,7 +22,7 @@ use crate::conn::Content;
 use crate::handler::files::cache_control::cache_control;
 use crate::handler::files::media_type::{content_type, media_type};
 use crate::handler::files::{Conditions, Outcome, Stamp, Validator};
-use crate::http1::{CheckedLines, FieldLines, RequestHead, StatusCode};
+use crate::http1::{CheckedLines, FieldLines, HeadWriter, RequestHead, StatusCode};
 use crate::text::date;
 use crate::time::{Now, UnixTime};
 use alloc::boxed::Box;
@@ -38,6 +38,8 @@ struct Representation {
     modified: u64,
     /// What every response says, and a 304 alone (RFC 9110 §15.4.5).
     cache_lines: CheckedLines,
+    /// Whether others get another form of it.
+    varies: bool,
     /// What responses with content say besides, and `Content-Type`.
     content_lines: CheckedLines,
     coding: Coding,
@@ -61,9 +63,6 @@ impl Representation {
         // A value that cannot be written was refused with the configuration.
         let _ = cache_lines.push("cache-control", cache_control(files, name).as_bytes());
         let _ = cache_lines.push("etag", etag.as_bytes());
-        if !available.is_empty() {
-            let _ = cache_lines.push("vary", b"accept-encoding");
-        }
         let _ = content_lines.push("last-modified", &date::format(modified));
         if coding != Coding::Identity {
             let _ = content_lines.push("content-encoding", coding.name().as_bytes());
@@ -76,6 +75,7 @@ impl Representation {
             etag,
             modified,
             cache_lines,
+            varies: !available.is_empty(),
             content_lines,
             coding,
             is_made,
@@ -84,6 +84,14 @@ impl Representation {
             first,
         };
         (representation, file)
+    }
+
+    /// Writes what every response says.
+    fn write_cache_lines(&self, head: &mut HeadWriter<'_>) {
+        head.checked(&self.cache_lines);
+        if self.varies {
+            head.lines(FieldLines::new("vary: accept-encoding\r\n"));
+        }
     }
 
     fn validator(&self) -> Validator<'_> {

@@ -156,7 +156,11 @@ impl Shard {
         match result {
             Ok(Completion::Opened(opened)) => self.handle_found(now, conn, files, &opening, opened),
             Ok(Completion::Unchanged { available }) => match opening.stale.clone() {
-                Some(kept) => {
+                Some(mut kept) => {
+                    // A sibling may have come or gone without the file.
+                    if kept.varies == available.is_empty() {
+                        Arc::make_mut(&mut kept).varies = !available.is_empty();
+                    }
                     self.keep_file(now, &opening, available, &kept);
                     self.answer_file(now, conn, &kept, None, &opening.wanted);
                 }
