@@ -72,11 +72,15 @@ pub(super) fn run(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
         let _ = fs::remove_dir_all(&artefacts);
         fs::create_dir_all(&artefacts).map_err(text)?;
         let cases = cases(&wstest, bench.only.as_deref())?;
+        let client = match role {
+            Role::Client => Some(binaries::example(&bench.root, binary)?),
+            Role::Server => None,
+        };
         let began = Instant::now();
         let rig = Rig { wstest: &wstest, artefacts: &artefacts, deadline };
-        let actual = match role {
-            Role::Client => rig.test_client(&binaries::example(&bench.root, binary)?, &cases)?,
-            Role::Server => rig.test_server(&binary.path, &cases)?,
+        let actual = match &client {
+            Some(client) => rig.test_client(client, &cases)?,
+            None => rig.test_server(&binary.path, &cases)?,
         };
         let count = compare(&actual, &cases, &expected, &artefacts.join("actual.json"))?;
         let took = began.elapsed().as_secs();
