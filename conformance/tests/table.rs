@@ -15,6 +15,7 @@ fn groups() -> Vec<Group> {
 fn site() -> Arc<Config> {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("table-site.toml");
     fs::write(&file, table::site::CONFIG).unwrap();
+    table::site::write_files(file.parent().unwrap()).unwrap();
     Arc::new(brolly_host::config::load(&file).unwrap().config)
 }
 

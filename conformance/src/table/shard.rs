@@ -4,8 +4,9 @@ use super::conversation::{Received, Wire};
 use crate::sim::random::Random;
 use brolly_core::config::Config;
 use brolly_core::rng::Seed;
-use brolly_core::shard::{ConnId, Shard};
+use brolly_core::shard::{ConnId, Effect, Shard};
 use brolly_core::time::{Instant, Now, UnixTime};
+use brolly_host::files::Files;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub struct ShardWire {
     conn: ConnId,
     cuts: Cuts,
     random: Random,
+    files: Files,
     /// On its way to the shard.
     pieces: VecDeque<Vec<u8>>,
     is_half_closed: bool,
@@ -49,6 +51,7 @@ impl ShardWire {
             shard,
             cuts,
             random: Random::new(seed),
+            files: Files::default(),
             pieces: VecDeque::new(),
             is_half_closed: false,
             out: Vec::new(),
@@ -61,7 +64,10 @@ impl ShardWire {
     fn drive(&mut self) {
         let (now, conn) = (time(self.now), self.conn);
         while !self.is_ended {
-            while self.shard.poll_effect().is_some() || self.shard.poll_changed().is_some() {}
+            while let Some(effect) = self.shard.poll_effect() {
+                self.perform(now, effect);
+            }
+            while self.shard.poll_changed().is_some() {}
             let interest = self.shard.interest(conn);
             if interest.close {
                 self.shard.handle_closed(now, conn, None);
@@ -86,6 +92,20 @@ impl ShardWire {
             } else {
                 break;
             }
+        }
+    }
+}
+
+impl ShardWire {
+    /// Files are real; nothing else of the site needs the host.
+    fn perform(&mut self, now: Now, effect: Effect) {
+        match effect {
+            Effect::OpenFile { op, file } => self.shard.handle_completion(now, op, self.files.open(&file)),
+            Effect::ReadFile { op, file, offset, len } => {
+                self.shard.handle_completion(now, op, self.files.read(file, offset, len));
+            }
+            Effect::CloseFile(file) => self.files.close(file),
+            _ => {}
         }
     }
 }

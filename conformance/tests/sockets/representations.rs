@@ -121,7 +121,7 @@ fn a_tag_is_weak_while_the_file_may_change_unnoticed() {
         let date = format!("If-Range: {}", field(&answer, "last-modified").unwrap());
         // A date is as weak.
         assert_eq!(status(&get(&server, "/new.txt", &[&date, "Range: bytes=0-0"])), "200");
-        std::thread::sleep(Duration::from_millis(2100));
+        sleep(Duration::from_millis(2100));
         let later = get(&server, "/new.txt", &[]);
         assert!(field(&later, "etag").unwrap().starts_with('"'), "{later}");
         assert_eq!(status(&get(&server, "/new.txt", &[&date, "Range: bytes=0-0"])), "206");
@@ -544,12 +544,12 @@ fn what_is_kept_is_compared_with_the_disk() {
         assert_eq!(content(&get(&server, "/a.txt", &[])), "one");
         write(&path, "two!");
         assert_eq!(content(&get(&server, "/a.txt", &[])), "one", "it was not kept");
-        std::thread::sleep(Duration::from_millis(300));
+        sleep(Duration::from_millis(300));
         assert_eq!(content(&get(&server, "/a.txt", &[])), "two!");
-        std::thread::sleep(Duration::from_millis(300));
+        sleep(Duration::from_millis(300));
         assert_eq!(content(&get(&server, "/a.txt", &[])), "two!", "what has not changed is gone");
         fs::remove_file(&path).unwrap();
-        std::thread::sleep(Duration::from_millis(300));
+        sleep(Duration::from_millis(300));
         assert_eq!(status(&get(&server, "/a.txt", &[])), "404");
         "the same".into()
     });

@@ -17,6 +17,7 @@ const WORKERS: usize = 24;
 #[test]
 fn every_row_has_its_reaction() {
     let folder = directory("table");
+    table::site::write_files(&folder).unwrap();
     both(|binary| {
         let server = binary.serve_config(&folder, table::site::CONFIG);
         hold_all(binary.name, Only::Tls, &|| Ok(Box::new(SocketWire::tcp(server.port)?)))
@@ -26,6 +27,7 @@ fn every_row_has_its_reaction() {
 #[test]
 fn every_row_has_its_reaction_over_tls() {
     let folder = directory("table-tls");
+    table::site::write_files(&folder).unwrap();
     both(|binary| {
         let place = folder.join(binary.name);
         let made = binary.run(&["cert", "self-signed", "--name", "localhost", "--out", place.to_str().unwrap()]);

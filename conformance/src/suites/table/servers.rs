@@ -30,6 +30,7 @@ pub(super) struct Server {
 /// Starts brolly with the site of the table.
 pub(super) fn brolly(name: &str, path: &Path, folder: &Path) -> Result<Server, String> {
     let port = free_port()?;
+    site::write_files(folder).map_err(|error| error.to_string())?;
     let file = write(folder, name, "toml", &format!("listen = [\"127.0.0.1:{port}\"]\n{}", site::CONFIG))?;
     start(name, port, Command::new(path).args(["serve", "--config", &file]))
 }

@@ -41,13 +41,19 @@ impl Conditions {
             let lines: Vec<_> = fields.all(name).collect();
             (!lines.is_empty()).then(|| lines.join(&b','))
         };
-        let date = |name| fields.get(name).and_then(date::parse);
+        // §13.1.3, §13.1.4: ignored if "the field value has more than one member".
+        let only = |name| {
+            let mut values = fields.all(name);
+            values.next().filter(|_| values.next().is_none())
+        };
+        let date = |name| only(name).and_then(date::parse);
         Self {
             if_match: list("if-match").map(Into::into),
             if_none_match: list("if-none-match").map(Into::into),
             if_modified_since: date("if-modified-since"),
             if_unmodified_since: date("if-unmodified-since"),
-            if_range: fields.get("if-range").map(Into::into),
+            // Two of them match nothing: the whole file is always right.
+            if_range: fields.get("if-range").map(|_| only("if-range").unwrap_or_default().into()),
         }
     }
 
