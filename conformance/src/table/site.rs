@@ -9,8 +9,11 @@ use std::time::{Duration, SystemTime};
 /// is closed in the middle of a row must have been closed on purpose.
 pub const CONFIG: &str = include_str!("../../cases/site.toml");
 /// The files below `table-files/`.
-const FILES: [(&str, &str); 3] =
-    [("page.txt", "0123456789abcdefghijklmnopqrstuvwxyz"), ("style.css", "p { color: #123; }\n"), ("style.css.gz", "gz!")];
+const FILES: [(&str, &str); 3] = [
+    ("page.txt", "0123456789abcdefghijklmnopqrstuvwxyz"),
+    ("style.css", "p { color: #123; }\n"),
+    ("style.css.gz", "gz!"),
+];
 /// When they were last modified: Sun, 06 Nov 1994 08:49:37 GMT.
 const DATE: u64 = 784_111_777;
 
