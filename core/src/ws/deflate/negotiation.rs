@@ -49,13 +49,15 @@ pub fn accept<'a>(offers: impl IntoIterator<Item = &'a [u8]>, settings: &Setting
         None => 15,
         Some(hint) => hint.unwrap_or(15).min(settings.window_bits),
     };
+    // What such a client does not bound would have to be kept in full: nothing is, where less is wanted.
+    let is_bounded = theirs <= settings.window_bits;
     let agreed = Agreed {
         outgoing: Direction {
             has_context: settings.context_takeover && !offer.server_no_context_takeover,
             window_bits: ours,
         },
         incoming: Direction {
-            has_context: settings.context_takeover && !offer.client_no_context_takeover,
+            has_context: settings.context_takeover && !offer.client_no_context_takeover && is_bounded,
             window_bits: theirs,
         },
     };
@@ -96,12 +98,13 @@ pub fn verify<'a>(
     }
     let answer = Parameters::parse(parameters, Side::Answer).ok_or(())?;
     let theirs = answer.server_max_window_bits.unwrap_or(15);
-    let ours = answer.client_max_window_bits.flatten().unwrap_or(15).min(settings.window_bits);
+    let ours = answer.client_max_window_bits.flatten().unwrap_or(settings.window_bits);
     let is_as_offered = (settings.context_takeover || answer.server_no_context_takeover)
         && (settings.window_bits == 15
-            || answer.server_max_window_bits.is_some_and(|bits| bits <= settings.window_bits));
+            || answer.server_max_window_bits.is_some_and(|bits| bits <= settings.window_bits))
+        && ours <= settings.window_bits;
     if !is_as_offered {
-        // §7.1.1.1, §7.1.2.1: what is accepted has to be said.
+        // §7.1.1.1, §7.1.2.1: what is accepted has to be said. §7.1.2.2: a window that was offered can only become smaller.
         return Err(());
     }
     let has_context = settings.context_takeover;
@@ -244,7 +247,12 @@ mod tests {
         for (offer, settings, expected) in [
             ("permessage-deflate", &open, Some("permessage-deflate")),
             ("permessage-deflate", &closed, Some(none)),
-            ("permessage-deflate", &small, Some("permessage-deflate; server_max_window_bits=10")),
+            // Of a client that cannot use a smaller window, nothing is kept.
+            (
+                "permessage-deflate",
+                &small,
+                Some("permessage-deflate; client_no_context_takeover; server_max_window_bits=10"),
+            ),
             ("permessage-deflate; client_max_window_bits", &open, Some("permessage-deflate")),
             (
                 "permessage-deflate; client_max_window_bits; server_max_window_bits=8",
@@ -303,6 +311,7 @@ mod tests {
             ("permessage-deflate", Some(&closed)),
             ("permessage-deflate", Some(&small)),
             ("permessage-deflate; server_max_window_bits=11", Some(&small)),
+            ("permessage-deflate; server_max_window_bits=10; client_max_window_bits=11", Some(&small)),
         ] {
             assert_eq!(verify(answer, settings), Err(()), "{answer}");
         }
@@ -345,6 +354,10 @@ mod tests {
                     assert!(server_bits.is_none() || answer.server_max_window_bits.is_some());
                     // What was not offered must not be asked for.
                     assert!(flags & 4 > 0 || answer.client_max_window_bits.is_none());
+                    // No more is kept than the settings say.
+                    for kept in [agreed.incoming, agreed.outgoing] {
+                        assert!(!kept.has_context || kept.window_bits <= server.window_bits);
+                    }
                 }
             }
         }
