@@ -237,6 +237,45 @@ fn the_examples_of_the_rfc_are_read() {
     assert_eq!(hello(&b"\x03\x00".repeat(400)), [Err(ProtocolError::InvalidDeflate)]);
 }
 
+/// What ends in the middle of a block is no message, wherever it ends.
+#[test]
+fn half_a_message_is_refused() {
+    let settings = Settings { threshold: 0, ..Settings::default() };
+    let text = "{\"umbrella\":\"rain\",\"id\":17},".repeat(9);
+    let (_, payload) = frame(&Pair::new(&settings, &settings, 1000).send(Role::Server, &text));
+    for length in 0..payload.len() {
+        let mut pair = Pair::new(&settings, &settings, 1000);
+        let mut out = Outbox::new();
+        ws::encode_deflated(Opcode::Text, &payload[..length], None, &mut out);
+        let heard = pair.receive(Role::Client, &out.tail().clone(), 100);
+        assert_eq!(heard, [Err(ProtocolError::InvalidDeflate)], "{length} of {}", payload.len());
+    }
+}
+
+/// The limit is for what a message says: compressed, one that cannot be compressed is a little longer.
+#[test]
+fn a_message_at_the_limit_may_be_longer_compressed() {
+    let settings = Settings::default();
+    for (payload, expected) in [
+        (&b"\x00\x05\x00\xfa\xffHello\x00"[..], Ok("Hello".into())),
+        (b"\x00\x06\x00\xf9\xffHello!\x00", Err(ProtocolError::MessageTooBig)),
+    ] {
+        for first in [0x41, 0xc1] {
+            let mut pair = Pair::new(&settings, &settings, 5);
+            let mut bytes = vec![first, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+            bytes.extend_from_slice(payload);
+            if first == 0x41 {
+                bytes.extend_from_slice(&[0x80, 0x80, 0, 0, 0, 0]);
+            }
+            assert_eq!(pair.receive(Role::Server, &bytes, 3), std::slice::from_ref(&expected), "{first:x}");
+        }
+    }
+    // But not without end.
+    let mut pair = Pair::new(&settings, &settings, 5);
+    assert_eq!(pair.receive(Role::Server, &[0xc1, 0xfe, 1, 0], 9), []);
+    assert_eq!(pair.receive(Role::Server, &[0xc1, 0xfe, 1, 0, 0, 0, 0, 0], 9), [Err(ProtocolError::MessageTooBig)]);
+}
+
 #[test]
 fn fragments_and_control_frames_may_stand_between() {
     let settings = Settings::default();

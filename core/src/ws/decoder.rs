@@ -179,7 +179,10 @@ impl Decoder {
             }
             (Opcode::Continuation, _) | (Opcode::Text | Opcode::Binary, Message::None) => {}
         }
-        let room = self.limits.message_bytes.saturating_sub(self.buffered());
+        // The limit is for what a message says. What cannot be compressed becomes longer by that: by an eighth at most (RFC 1951 §3.2.6).
+        let is_deflated = header.rsv != 0 || matches!(self.message, Message::Deflated(..));
+        let slack = if is_deflated { self.limits.message_bytes / 8 + 64 } else { 0 };
+        let room = self.limits.message_bytes.saturating_add(slack).saturating_sub(self.buffered());
         if header.payload_len > room as u64 {
             return Err(ProtocolError::MessageTooBig);
         }

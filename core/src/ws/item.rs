@@ -10,7 +10,8 @@ pub struct Limits {
     /// what hurts.
     ///
     /// A frame whose header announces more fails with 1009 before any of its payload is looked at. As the buffer of
-    /// an incomplete message grows by doubling, it may take up to twice this.
+    /// an incomplete message grows by doubling, it may take up to twice this. What arrives compressed may be an eighth and
+    /// 64 bytes longer; what it says may not.
     pub message_bytes: usize,
 }
 

@@ -15,6 +15,10 @@ const STEP: usize = 1024;
 /// How many times a message may end its stream and begin another (RFC 7692 §7.2.3.4 shows one): each time the window is set up anew.
 #[cfg(feature = "deflate")]
 const STREAMS: usize = 8;
+/// What is read behind a message: the end of its flush (RFC 7692 §7.2.2), and an empty block that says it is the last. It only means
+/// that where a block may begin; a message that ends elsewhere is not whole.
+#[cfg(feature = "deflate")]
+const END: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
 
 /// Compresses and decompresses messages, one at a time; what it needs is allocated once. Nothing of a message is left in it.
 #[derive(Default)]
@@ -96,7 +100,7 @@ impl Codec {
         }
         let mut out = Vec::new();
         let mut streams = 0;
-        for mut input in [data, &TAIL] {
+        for (mut input, is_end) in [(data, false), (&END, true)] {
             loop {
                 let start = out.len();
                 // One more than the limit: to know that there is more.
@@ -113,6 +117,8 @@ impl Codec {
                     return Err(InflateError::TooBig);
                 }
                 match status {
+                    Status::StreamEnd if input.is_empty() => return Ok(out),
+                    Status::StreamEnd if is_end => return Err(InflateError::Invalid),
                     // §7.2.3.4: a block that says it is the last is not the end of the message.
                     Status::StreamEnd => {
                         streams += 1;
@@ -125,9 +131,6 @@ impl Codec {
                         if !seen.is_empty() {
                             inflate.set_dictionary(seen).map_err(|_| InflateError::Invalid)?;
                         }
-                        if input.is_empty() {
-                            break;
-                        }
                     }
                     Status::Ok | Status::BufError if written == room => {}
                     Status::Ok | Status::BufError if input.is_empty() => break,
@@ -135,7 +138,7 @@ impl Codec {
                 }
             }
         }
-        Ok(out)
+        Err(InflateError::Invalid)
     }
 }
 
