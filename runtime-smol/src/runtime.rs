@@ -4,7 +4,7 @@ use crate::listener::SmolListener;
 use crate::network::SmolTimer;
 use crate::stream::SmolStream;
 use brolly_core::driver::{Done, Runtime, Task, Timing, Work};
-use brolly_core::shard::{Accepted, Access, FileId, Notice};
+use brolly_core::shard::{Accepted, Access, FileId, FileRange, IoError, Notice};
 use brolly_core::time::{Instant, Now};
 use brolly_host::listen::Accepting;
 use brolly_host::start::Equipment;
@@ -83,6 +83,18 @@ impl Runtime for Smol {
                     Done::Connected(conn, door.connect(to, tls, &preface, socket).await)
                 })
             }
+        }
+    }
+
+    fn poll_send_file(
+        &self,
+        cx: &mut Context<'_>,
+        stream: &mut Self::Stream,
+        range: &FileRange,
+    ) -> Poll<Result<u64, IoError>> {
+        match stream.plain().zip(self.equipment.files.get(range.file)) {
+            Some((stream, file)) => stream.poll_send_file(cx, &file, range),
+            None => Poll::Ready(Err(IoError::Other)),
         }
     }
 

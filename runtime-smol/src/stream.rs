@@ -1,10 +1,11 @@
 //! Sockets by smol.
 
 use brolly_core::driver::Stream;
-use brolly_core::shard::{Address, IoError};
+use brolly_core::shard::{Address, FileRange, IoError};
 use brolly_host::{io, listen};
 use smol::Async;
 use socket2::Socket;
+use std::fs::File;
 use std::io::{ErrorKind, Read, Result, Write};
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
@@ -31,6 +32,24 @@ impl SmolStream {
             socket.get_ref().take_error()?.map_or_else(|| Ok(Self::new(socket)), Err)
         };
         connected.await.map_err(|error| io::error(&error))
+    }
+
+    /// Writes a piece of a file, as much as the socket takes.
+    pub(crate) fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        file: &File,
+        range: &FileRange,
+    ) -> Poll<core::result::Result<u64, IoError>> {
+        loop {
+            match io::send_file(self.socket.get_ref(), file, range) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    ready!(self.socket.poll_writable(cx)).map_err(|error| io::error(&error))?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                sent => return Poll::Ready(sent.map_err(|error| io::error(&error))),
+            }
+        }
     }
 
     /// Our end's address.

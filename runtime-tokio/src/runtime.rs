@@ -3,7 +3,7 @@
 use crate::network::TokioTimer;
 use crate::stream::{TokioListener, TokioStream};
 use brolly_core::driver::{Done, Runtime, Task, Timing, Work};
-use brolly_core::shard::{Accepted, Access, FileId, IoError, Notice};
+use brolly_core::shard::{Accepted, Access, FileId, FileRange, IoError, Notice};
 use brolly_core::time::{Instant, Now};
 use brolly_host::listen::Accepting;
 use brolly_host::start::Equipment;
@@ -90,6 +90,18 @@ impl Runtime for Tokio {
                     Done::Connected(conn, door.connect(to, tls, &preface, socket).await)
                 })
             }
+        }
+    }
+
+    fn poll_send_file(
+        &self,
+        cx: &mut Context<'_>,
+        stream: &mut Self::Stream,
+        range: &FileRange,
+    ) -> Poll<Result<u64, IoError>> {
+        match stream.plain().zip(self.equipment.files.get(range.file)) {
+            Some((stream, file)) => stream.poll_send_file(cx, &file, range),
+            None => Poll::Ready(Err(IoError::Other)),
         }
     }
 

@@ -1,13 +1,15 @@
 //! Sockets by tokio.
 
 use brolly_core::driver::Stream;
-use brolly_core::shard::{Address, IoError};
+use brolly_core::shard::{Address, FileRange, IoError};
 use brolly_host::io;
 use brolly_host::listen::{Bound, IS_NODELAY_INHERITED};
+use std::fs::File;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// A listening socket.
@@ -66,6 +68,34 @@ impl TokioStream {
             }
         };
         connected.await.map_err(|error| io::error(&error))
+    }
+
+    /// Writes a piece of a file, as much as the socket takes.
+    pub(crate) fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        file: &File,
+        range: &FileRange,
+    ) -> Poll<Result<u64, IoError>> {
+        loop {
+            let (ready, sent) = match self {
+                Self::Tcp(stream) => (
+                    stream.poll_write_ready(cx),
+                    stream.try_io(Interest::WRITABLE, || io::send_file(&*stream, file, range)),
+                ),
+                Self::Unix(stream) => (
+                    stream.poll_write_ready(cx),
+                    stream.try_io(Interest::WRITABLE, || io::send_file(&*stream, file, range)),
+                ),
+            };
+            match sent {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    ready!(ready).map_err(|error| io::error(&error))?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                sent => return Poll::Ready(sent.map_err(|error| io::error(&error))),
+            }
+        }
     }
 
     /// Our end's address.

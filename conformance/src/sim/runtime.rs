@@ -6,7 +6,7 @@ use super::site;
 use brolly_core::config::Coding;
 use brolly_core::driver::{Done, Runtime, Stream, Task, Timing, Work};
 use brolly_core::handler::files::{Codings, Stamp};
-use brolly_core::shard::{Accepted, Access, Address, Completion, FileId, FileRequest, IoError, Opened};
+use brolly_core::shard::{Accepted, Access, Address, Completion, FileId, FileRange, FileRequest, IoError, Opened};
 use brolly_core::time::{Instant, Now, UnixTime};
 use bytes::Bytes;
 use std::future::Future;
@@ -87,9 +87,11 @@ impl Runtime for SimRuntime {
         let knobs = &net.knobs;
         let is_broken = match &work {
             Work::Connect { to, .. } => (is_dead(to) && !net.is_calm.get()) || net.chance(knobs.connect_failures),
-            Work::ListDirectory { .. } | Work::OpenFile { .. } | Work::ReadFile { .. } | Work::Verify { .. } => {
-                net.chance(knobs.file_failures)
-            }
+            Work::ListDirectory { .. }
+            | Work::OpenFile { .. }
+            | Work::PrefetchFile { .. }
+            | Work::ReadFile { .. }
+            | Work::Verify { .. } => net.chance(knobs.file_failures),
             Work::Resolve { .. } => net.chance(knobs.resolve_failures),
         };
         let error = net.random.borrow_mut().pick(&[IoError::Other, IoError::TimedOut]);
@@ -106,6 +108,7 @@ impl Runtime for SimRuntime {
             }),
             Work::ListDirectory { op, .. }
             | Work::OpenFile { op, .. }
+            | Work::PrefetchFile { op, .. }
             | Work::ReadFile { op, .. }
             | Work::Resolve { op, .. }
             | Work::Verify { op, .. }
@@ -115,6 +118,7 @@ impl Runtime for SimRuntime {
             }
             Work::ListDirectory { op, .. } => self.later(move |_| Done::Completed(op, Err(IoError::NotFound))),
             Work::OpenFile { op, file } => self.later(move |net| Done::Completed(op, open(net, &file))),
+            Work::PrefetchFile { op, .. } => self.later(move |_| Done::Completed(op, Ok(Completion::Prefetched))),
             Work::ReadFile { op, file, offset, len } => self.later(move |net| {
                 let files = net.files.borrow();
                 let Some(content) = files.get(&file.0) else { return Done::Completed(op, Err(IoError::Other)) };
@@ -133,6 +137,22 @@ impl Runtime for SimRuntime {
                 Done::Completed(op, Ok(Completion::Resolved(addresses)))
             }),
         }
+    }
+
+    fn poll_send_file(
+        &self,
+        cx: &mut Context<'_>,
+        stream: &mut SimStream,
+        range: &FileRange,
+    ) -> Poll<Result<u64, IoError>> {
+        let content = self.net.files.borrow().get(&range.file.0).cloned().expect("an open file");
+        let piece = &content[range.offset as usize..][..range.len as usize];
+        assert!(!piece.is_empty(), "nothing to send");
+        // A file that has shrunk.
+        if self.net.chance(self.net.knobs.file_failures) {
+            return Poll::Ready(Ok(0));
+        }
+        stream.poll_write(cx, &[piece]).map_ok(|written| written as u64)
     }
 
     fn close_file(&mut self, file: FileId) {

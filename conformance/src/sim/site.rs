@@ -14,14 +14,22 @@ use std::time::Duration;
 pub(crate) const TOPICS: [&str; 4] = ["a", "b", "chat/1", "ü"];
 
 /// Names of files, and how long they are.
-pub(crate) const FILES: [(&str, usize); 6] =
-    [("index.html", 700), ("a.txt", 37), ("b.html", 3000), ("empty.css", 0), ("c d.js", 65_536), ("big.bin", 150_000)];
+pub(crate) const FILES: [(&str, usize); 7] = [
+    ("index.html", 700),
+    ("a.txt", 37),
+    ("b.html", 3000),
+    ("empty.css", 0),
+    ("c d.js", 65_536),
+    ("big.bin", 150_000),
+    // Written without passing through the shard.
+    ("huge.bin", 420_000),
+];
 
 /// Names of assets, and how long they are.
 pub(crate) const ASSETS: [(&str, usize); 3] = [("", 20), ("x.js", 5000), ("sub/y.css", 1)];
 
 thread_local! {
-    static PATTERN: RefCell<Rc<[u8]>> = RefCell::new((0..200_000_u32).map(|at| (at % 997 * (at % 991) % 251) as u8).collect());
+    static PATTERN: RefCell<Rc<[u8]>> = RefCell::new((0..500_000_u32).map(|at| (at % 997 * (at % 991) % 251) as u8).collect());
 }
 
 /// `len` bytes that no shift of themselves equals.
@@ -83,6 +91,7 @@ pub(crate) fn config(limits: Limits) -> Arc<Config> {
         routes,
         handlers: handlers.into_iter().map(|(_, handler)| handler).collect(),
         log_requests: true,
+        sends_files: true,
         ..Config::default()
     })
 }

@@ -12,6 +12,7 @@ mod command_line;
 mod example;
 mod files;
 mod gateway;
+mod large_files;
 mod lifecycle;
 mod listeners;
 mod messages;

@@ -1,7 +1,9 @@
 //! What the operating system said, for the core and for people.
 
-use brolly_core::shard::IoError;
+use brolly_core::shard::{FileRange, IoError};
+use std::fs::File;
 use std::io::{Error, ErrorKind, IoSlice};
+use std::os::fd::AsFd;
 
 /// What an error means to the core.
 pub fn error(error: &Error) -> IoError {
@@ -20,6 +22,15 @@ pub fn gather<'s>(slices: &[&'s [u8]]) -> ([IoSlice<'s>; 16], usize) {
     let mut gathered = [IoSlice::new(&[]); 16];
     let filled = gathered.iter_mut().zip(slices).map(|(to, from)| *to = IoSlice::new(from)).count();
     (gathered, filled)
+}
+
+/// Writes a piece of a file to a socket, as much as it takes (`sendfile(2)`).
+///
+/// # Errors
+/// The socket is full ([`ErrorKind::WouldBlock`]), or broken.
+pub fn send_file(socket: impl AsFd, file: &File, range: &FileRange) -> std::io::Result<u64> {
+    let (mut offset, len) = (range.offset, usize::try_from(range.len).unwrap_or(usize::MAX));
+    Ok(rustix::fs::sendfile(socket, file, Some(&mut offset), len)? as u64)
 }
 
 /// An error without the number, in lower case, to go behind a colon.

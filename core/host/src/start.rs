@@ -202,6 +202,7 @@ impl Server {
             getrandom::fill(random).map_err(|error| Failure::new(format!("cannot get random numbers: {error}")))?;
         }
         let (mut config, clock) = (self.config, Clock::start());
+        config.sends_files = true;
         config.node = NodeId::new(clock.now().unix, name);
         let door = Door::new(&config, &self.listeners, self.tls.clone());
         let Sockets { shards, paths, .. } = self.sockets;

@@ -44,6 +44,16 @@ enum Stage {
     Open,
 }
 
+impl<S> Transport<S> {
+    /// The socket, if the bytes of HTTP pass through it as they are.
+    pub fn plain(&mut self) -> Option<&mut S> {
+        match self {
+            Self::Plain(stream) => Some(stream),
+            Self::Layered(layered) => layered.session.is_none().then_some(layered.base.stream()),
+        }
+    }
+}
+
 impl<S: Stream> Transport<S> {
     /// The connection of a client.
     pub(crate) fn accepted(stream: S, has_header: bool, session: Option<Session>) -> Self {

@@ -41,6 +41,7 @@ pub struct Job {
 enum Call {
     List { files: Arc<config::Files>, path: Box<str>, limit: usize },
     Open(FileRequest),
+    Prefetch { file: FileId, offset: u64, len: u64 },
     Read { file: FileId, offset: u64, len: u32 },
     Resolve { host: Box<str>, port: u16 },
     Verify { passwords: Passwords, file: Arc<str>, user: Box<str>, password: Secret },
@@ -53,6 +54,7 @@ impl Sorted {
             Work::Connect { conn, to, tls, preface } => return Self::Connect { conn, to, tls, preface },
             Work::ListDirectory { op, files, path, limit } => (op, Call::List { files, path, limit }),
             Work::OpenFile { op, file } => (op, Call::Open(file)),
+            Work::PrefetchFile { op, file, offset, len } => (op, Call::Prefetch { file, offset, len }),
             Work::ReadFile { op, file, offset, len } => (op, Call::Read { file, offset, len }),
             Work::Resolve { op, host, port } => (op, Call::Resolve { host, port }),
             Work::Verify { op, file, user, password } => {
@@ -75,6 +77,7 @@ impl Job {
         let result = match self.call {
             Call::List { files, path, limit } => self.files.list(&files, &path, limit),
             Call::Open(request) => self.files.open(&request),
+            Call::Prefetch { file, offset, len } => self.files.prefetch(file, offset, len),
             Call::Read { file, offset, len } => self.files.read(file, offset, len),
             Call::Resolve { host, port } => resolve(&host, port).map(Completion::Resolved),
             Call::Verify { passwords, file, user, password } => passwords.verify(&file, &user, &password.0),

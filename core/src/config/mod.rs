@@ -59,6 +59,9 @@ pub struct Config {
     pub server: CheckedLines,
     /// What errors look like where their route does not say.
     pub errors: Pages,
+    /// Whether the host can write files to connections itself
+    /// ([`Shard::outgoing_file`](crate::shard::Shard::outgoing_file)).
+    pub sends_files: bool,
     /// Whether a line for each request is wanted ([`Effect::Log`](crate::shard::Effect::Log)).
     pub log_requests: bool,
 }

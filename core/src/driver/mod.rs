@@ -218,6 +218,7 @@ impl<R: Runtime> Driver<R> {
             Effect::Connect { conn, to, tls, preface } => Work::Connect { conn, to, tls, preface },
             Effect::ListDirectory { op, files, path, limit } => Work::ListDirectory { op, files, path, limit },
             Effect::OpenFile { op, file } => Work::OpenFile { op, file },
+            Effect::PrefetchFile { op, file, offset, len } => Work::PrefetchFile { op, file, offset, len },
             Effect::ReadFile { op, file, offset, len } => Work::ReadFile { op, file, offset, len },
             Effect::Verify { op, file, user, password } => Work::Verify { op, file, user, password },
             Effect::Resolve { op, host, port } => Work::Resolve { op, host, port },

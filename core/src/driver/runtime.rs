@@ -2,7 +2,8 @@
 
 use crate::config::Files;
 use crate::shard::{
-    Accepted, Access, Address, Completion, ConnId, FileId, FileRequest, Introduction, IoError, Notice, OpId, Secret,
+    Accepted, Access, Address, Completion, ConnId, FileId, FileRange, FileRequest, Introduction, IoError, Notice, OpId,
+    Secret,
 };
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
@@ -34,6 +35,12 @@ pub trait Runtime: Timing {
 
     /// Starts work that takes time; the driver polls the future until it is done, and drops it to give up.
     fn perform(&mut self, work: Work) -> Task<Self::Stream>;
+
+    /// Writes a piece of a file to a connection, in one system call where possible, and says how much of it; 0 at the end of the file. By
+    /// default it cannot, and then [`Config::sends_files`](crate::config::Config::sends_files) must not say so.
+    fn poll_send_file(&self, _: &mut Context<'_>, _: &mut Self::Stream, _: &FileRange) -> Poll<Result<u64, IoError>> {
+        Poll::Ready(Err(IoError::Other))
+    }
 
     /// Closes a file.
     fn close_file(&mut self, file: FileId);
@@ -106,6 +113,17 @@ pub enum Work {
         op: OpId,
         /// Which.
         file: FileRequest,
+    },
+    /// Bring a piece of a file into memory.
+    PrefetchFile {
+        /// Names the answer.
+        op: OpId,
+        /// Which file.
+        file: FileId,
+        /// From where, in bytes.
+        offset: u64,
+        /// How much, in bytes.
+        len: u64,
     },
     /// Read a piece of an open file.
     ReadFile {

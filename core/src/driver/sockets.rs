@@ -129,16 +129,28 @@ impl<S: Stream> Sockets<S> {
             if interest.write && socket.is_writable {
                 let mut slices: [&[u8]; SLICES] = [&[]; SLICES];
                 let filled = shard.outgoing(conn, &mut slices);
-                match socket.stream.poll_write(&mut cx, slices.get(..filled).unwrap_or_default()) {
-                    Poll::Ready(Ok(bytes)) => {
-                        shard.handle_write(now, conn, bytes);
-                        moved = true;
+                let range = if filled == 0 { shard.outgoing_file(conn) } else { None };
+                if let Some(range) = range {
+                    match runtime.poll_send_file(&mut cx, &mut socket.stream, &range) {
+                        Poll::Ready(Ok(bytes)) => {
+                            shard.handle_file_written(now, conn, bytes);
+                            moved = true;
+                        }
+                        Poll::Ready(Err(error)) => result = Err(error),
+                        Poll::Pending => socket.is_writable = false,
                     }
-                    Poll::Ready(Err(error)) => result = Err(error),
-                    Poll::Pending => {
-                        socket.is_writable = false;
-                        // A stage in between may have sent some of it already.
-                        shard.handle_offered(conn);
+                } else {
+                    match socket.stream.poll_write(&mut cx, slices.get(..filled).unwrap_or_default()) {
+                        Poll::Ready(Ok(bytes)) => {
+                            shard.handle_write(now, conn, bytes);
+                            moved = true;
+                        }
+                        Poll::Ready(Err(error)) => result = Err(error),
+                        Poll::Pending => {
+                            socket.is_writable = false;
+                            // A stage in between may have sent some of it already.
+                            shard.handle_offered(conn);
+                        }
                     }
                 }
             } else if interest.shutdown && socket.is_writable {

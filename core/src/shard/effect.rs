@@ -70,6 +70,17 @@ pub enum Effect {
         /// Which.
         file: FileRequest,
     },
+    /// Bring a piece of a file into memory, so that writing it from there waits for no disk; [`Completion::Prefetched`] follows.
+    PrefetchFile {
+        /// Names the answer.
+        op: OpId,
+        /// Which file.
+        file: FileId,
+        /// From where, in bytes.
+        offset: u64,
+        /// How much, in bytes.
+        len: u64,
+    },
     /// Read a piece of an open file; [`Completion::Read`] follows.
     ReadFile {
         /// Names the answer.
@@ -118,6 +129,17 @@ pub enum Address {
     Tcp(SocketAddr),
     /// The path of a Unix socket.
     Unix(Arc<str>),
+}
+
+/// A piece of an open file.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct FileRange {
+    /// Which file.
+    pub file: FileId,
+    /// From where (bytes).
+    pub offset: u64,
+    /// How much (bytes), at least one.
+    pub len: u64,
 }
 
 /// Which file to open.
@@ -189,6 +211,8 @@ pub enum Completion {
     Listed(Listing),
     /// The path names a regular file.
     Opened(Opened),
+    /// A piece of a file is in memory, as far as there is one.
+    Prefetched,
     /// A piece of a file; shorter than asked for only at its end.
     Read(Bytes),
     /// The addresses of a name, at least one.

@@ -58,7 +58,7 @@ pub mod wheel;
 pub use accept::{Accepted, Introduction};
 pub use changes::{Change, StreamId};
 pub use effect::{
-    Access, Address, Completion, ConnId, Effect, FileId, FileRequest, IoError, Notice, OpId, Opened, Secret,
+    Access, Address, Completion, ConnId, Effect, FileId, FileRange, FileRequest, IoError, Notice, OpId, Opened, Secret,
 };
 pub use mail::{Busy, Mail, Receipt};
 pub use sessions::{Order, Outcome, Place, Reply, SessionMail};
@@ -241,6 +241,15 @@ impl Shard {
         let Some(slot) = self.slots.get(conn) else { return 0 };
         let filled = slot.unsent().slices(slices);
         slot.cut(slices, filled)
+    }
+
+    /// The piece of a file that is to be written to a connection next, when [`outgoing`](Self::outgoing) gives nothing: it is in memory.
+    /// Only if [`Config::sends_files`] says that the host can.
+    pub fn outgoing_file(&self, conn: ConnId) -> Option<FileRange> {
+        match &self.slots.get(conn)?.role {
+            slot::Role::Server(slot::Server { exchange: slot::Exchange::Sending(sending), .. }) => sending.window(),
+            _ => None,
+        }
     }
 
     /// A connection whose [`interest`](Self::interest) may have changed.

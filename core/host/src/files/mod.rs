@@ -13,10 +13,12 @@ use brolly_core::shard::{Completion, FileId, FileRequest, IoError, Opened};
 use brolly_core::time::UnixTime;
 use bytes::Bytes;
 use compress::{Turns, compress};
+use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::ErrorKind;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +37,9 @@ struct Table {
     last: AtomicU64,
     turns: Turns,
 }
+
+/// The kernel reads ahead so much at least when something new is touched (bytes).
+const READ_AHEAD: usize = 128 * 1024;
 
 /// A regular file that was found.
 struct Found {
@@ -128,6 +133,26 @@ impl Files {
     pub fn read(&self, file: FileId, offset: u64, len: u32) -> Result<Completion, IoError> {
         let file = self.table().get(&file).cloned().ok_or(IoError::NotFound)?;
         read_at(&file, offset, len.into()).map(Completion::Read)
+    }
+
+    /// Brings a piece of a file into memory: whoever writes it next waits for no disk, unless it is evicted at once.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub fn prefetch(&self, file: FileId, offset: u64, len: u64) -> Result<Completion, IoError> {
+        let file = self.get(file).ok_or(IoError::NotFound)?;
+        // It may not be heeded; what counts is that each stretch was touched.
+        let _ = fadvise(&file, offset, NonZeroU64::new(len), Advice::WillNeed);
+        let end = offset.saturating_add(len);
+        for at in (offset..end).step_by(READ_AHEAD).chain([end.saturating_sub(1)]) {
+            file.read_at(&mut [0], at).map_err(|error| io::error(&error))?;
+        }
+        Ok(Completion::Prefetched)
+    }
+
+    /// An open file.
+    pub fn get(&self, file: FileId) -> Option<Arc<File>> {
+        self.table().get(&file).cloned()
     }
 
     /// Closes a file, once the reads that have begun are done.

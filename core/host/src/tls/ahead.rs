@@ -15,6 +15,13 @@ pub(crate) struct Ahead<S> {
     bytes: Vec<u8>,
 }
 
+impl<S> Ahead<S> {
+    /// Where to write to.
+    pub(crate) fn stream(&mut self) -> &mut S {
+        &mut self.stream
+    }
+}
+
 impl<S: Stream> Ahead<S> {
     /// Nothing was read yet.
     pub(crate) fn new(stream: S) -> Self {

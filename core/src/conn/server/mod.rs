@@ -68,6 +68,8 @@ enum Request {
 pub struct ServerConn {
     decoder: RequestDecoder,
     out: Outbox,
+    /// Bytes of content that the host writes itself, from a file, behind what is in `out`.
+    direct: u64,
     request: Request,
     response: Response,
     closing: Closing,
@@ -93,6 +95,7 @@ impl ServerConn {
         Self {
             decoder: RequestDecoder::new(limits),
             out: Outbox::new(),
+            direct: 0,
             request: Request::Head,
             response: Response::Idle,
             closing: Closing::No,
@@ -253,7 +256,7 @@ impl ServerConn {
 
     /// What the host should do.
     pub fn interest(&self) -> Interest {
-        let write = !self.out.is_empty();
+        let write = !self.out.is_empty() || self.direct > 0;
         let none = Interest::default();
         match self.closing {
             Closing::No => Interest { read: !self.eof && !self.paused, write, ..none },
@@ -305,6 +308,7 @@ impl ServerConn {
     /// Drops the connection without completing anything.
     pub fn abort(&mut self) {
         self.out.clear();
+        self.direct = 0;
         self.closing = Closing::Now;
     }
 

@@ -159,6 +159,35 @@ impl ServerConn {
         self.cycle(now, timeouts);
     }
 
+    /// The next `bytes` of an answer with a length are written by the host itself, from a file, once all before them was. Nothing else is
+    /// sent until [`wrote_direct`](Self::wrote_direct) was told of all of them.
+    pub fn send_direct(&mut self, now: Now, timeouts: &Timeouts, bytes: u64) {
+        if let Response::Length(left) = self.response {
+            self.direct = bytes.min(left);
+            self.write_by.queued(now.instant, timeouts.write, self.unwritten());
+        }
+    }
+
+    /// The host has written so many of them.
+    pub fn wrote_direct(&mut self, now: Now, timeouts: &Timeouts, bytes: u64) {
+        let Response::Length(left) = &mut self.response else { return };
+        *left = left.saturating_sub(bytes);
+        let is_done = *left == 0;
+        self.direct = self.direct.saturating_sub(bytes);
+        if is_done {
+            self.response = Response::Done;
+        }
+        self.write_by.wrote(now.instant, timeouts.write, self.unwritten());
+        if is_done {
+            self.cycle(now, timeouts);
+        }
+    }
+
+    /// What the peer has still to take, as far as it is offered (bytes).
+    fn unwritten(&self) -> usize {
+        self.out.len().saturating_add(usize::try_from(self.direct).unwrap_or(usize::MAX))
+    }
+
     /// As [`send_content`](Self::send_content), for bytes that others hold too: they are not copied if there are many.
     pub fn send_shared(&mut self, now: Now, timeouts: &Timeouts, data: &Bytes) {
         match &mut self.response {
@@ -213,7 +242,10 @@ impl ServerConn {
     /// that something is missing (RFC 9112 §8); else the connection is dropped.
     pub fn cut(&mut self) {
         match self.response {
-            Response::Length(_) | Response::Chunked if self.closing == Closing::No => self.close_when_flushed(),
+            Response::Length(_) | Response::Chunked if self.closing == Closing::No => {
+                self.direct = 0;
+                self.close_when_flushed();
+            }
             Response::Length(_)
             | Response::Chunked
             | Response::UntilClose

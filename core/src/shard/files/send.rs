@@ -1,9 +1,11 @@
 //! The content of a file, piece by piece: as fast as the client takes it, and no faster.
+//!
+//! Large pieces of plain connections are brought into memory, and written by the host without passing through here (`sendfile`).
 
 use super::Representation;
 use crate::handler::files::multipart::Piece;
 use crate::shard::slot::{Exchange, Role};
-use crate::shard::{Completion, ConnId, Effect, FileId, HIGH_WATER, IoError, OpId, Operation, Shard};
+use crate::shard::{Completion, ConnId, Effect, FileId, FileRange, HIGH_WATER, IoError, OpId, Operation, Shard};
 use crate::time::Now;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -12,6 +14,10 @@ use core::mem;
 
 /// How much of a file is asked for at a time (bytes).
 const PIECE: u64 = 64 * 1024;
+/// What is left of a part must be so much that writing it directly pays for another system call (bytes).
+const DIRECT: u64 = 256 * 1024;
+/// How much is brought into memory at a time to be written directly (bytes).
+const WINDOW: u64 = 1024 * 1024;
 
 /// A file is being sent.
 #[derive(Debug)]
@@ -26,11 +32,23 @@ pub(in crate::shard) struct Sending {
     read: Bytes,
     /// The piece that is being read.
     op: Option<OpId>,
+    /// So much of the part in front is in memory, to be written directly (bytes).
+    window: u64,
 }
 
 impl Sending {
     pub(super) fn awaits(&self, op: OpId) -> bool {
         self.op == Some(op)
+    }
+
+    /// What is to be written directly.
+    pub(in crate::shard) fn window(&self) -> Option<FileRange> {
+        match (self.file, self.pieces.front()?) {
+            (Some(file), Piece::Part(range)) if self.window > 0 => {
+                Some(FileRange { file, offset: range.start, len: self.window })
+            }
+            _ => None,
+        }
     }
 
     /// Takes the next bytes that are in memory.
@@ -97,18 +115,22 @@ impl Shard {
             return self.finish(now, conn);
         }
         let first = representation.first.clone();
-        server.exchange = Exchange::Sending(Box::new(Sending { file, first, pieces, read: Bytes::new(), op: None }));
+        server.exchange =
+            Exchange::Sending(Box::new(Sending { file, first, pieces, read: Bytes::new(), op: None, window: 0 }));
         self.send_file(now, conn);
     }
 
     /// Sends what is in memory, and asks for the next piece if there is room for it.
     pub(in crate::shard) fn send_file(&mut self, now: Now, conn: ConnId) {
         let op = OpId(self.next_number + 1);
-        let Self { slots, timeouts, .. } = self;
+        let Self { slots, timeouts, config, .. } = self;
         let Some(slot) = slots.get_mut(conn) else { return };
+        // What is encrypted, or paced, passes through here.
+        let is_plain = !config.listeners.get(usize::from(slot.listener)).is_some_and(|listener| listener.is_tls);
+        let is_direct = config.sends_files && is_plain && slot.grant.as_ref().is_none_or(|grant| grant.pace.is_none());
         let Role::Server(server) = &mut slot.role else { return };
         let Exchange::Sending(sending) = &mut server.exchange else { return };
-        if sending.op.is_some() {
+        if sending.op.is_some() || sending.window > 0 {
             return;
         }
         while let Some(data) = sending.take() {
@@ -125,8 +147,14 @@ impl Shard {
         if server.conn.unsent().len() > HIGH_WATER {
             return;
         }
-        match (sending.next_read(), sending.file) {
-            (Some((offset, len)), Some(file)) => {
+        match (sending.next_read(), sending.file, sending.pieces.front()) {
+            (Some((offset, _)), Some(file), Some(Piece::Part(range))) if is_direct && range.end - offset >= DIRECT => {
+                let len = WINDOW.min(range.end - offset);
+                sending.op = Some(op);
+                self.next_op(Operation::File(conn));
+                self.effects.push_back(Effect::PrefetchFile { op, file, offset, len });
+            }
+            (Some((offset, len)), Some(file), _) => {
                 sending.op = Some(op);
                 self.next_op(Operation::File(conn));
                 self.effects.push_back(Effect::ReadFile { op, file, offset, len });
@@ -145,9 +173,39 @@ impl Shard {
                 sending.read = data;
                 self.send_file(now, conn);
             }
+            Ok(Completion::Prefetched) => {
+                let left =
+                    if let Some(Piece::Part(range)) = sending.pieces.front() { range.end - range.start } else { 0 };
+                sending.window = WINDOW.min(left);
+                let window = sending.window;
+                let Self { slots, timeouts, .. } = self;
+                if let Some(Role::Server(server)) = slots.get_mut(conn).map(|slot| &mut slot.role) {
+                    server.conn.send_direct(now, timeouts, window);
+                }
+            }
             // It has shrunk, or cannot be read: the length was a promise, so the client must notice.
             Ok(_) | Err(_) => self.abort(now, conn),
         }
+    }
+
+    /// The host has written the beginning of what [`outgoing_file`](Self::outgoing_file) gave; 0: there is no more of the file.
+    pub fn handle_file_written(&mut self, now: Now, conn: ConnId, bytes: u64) {
+        let Self { slots, timeouts, .. } = self;
+        let Some(Role::Server(server)) = slots.get_mut(conn).map(|slot| &mut slot.role) else { return };
+        let Exchange::Sending(sending) = &mut server.exchange else { return };
+        if bytes == 0 {
+            self.abort(now, conn);
+            return self.work(now);
+        }
+        sending.window = sending.window.saturating_sub(bytes);
+        sending.skip(usize::try_from(bytes).unwrap_or(usize::MAX));
+        if let Some(line) = &mut server.line {
+            line.bytes += bytes;
+        }
+        server.conn.wrote_direct(now, timeouts, bytes);
+        self.send_file(now, conn);
+        self.settle(now, conn);
+        self.work(now);
     }
 
     pub(in crate::shard) fn close_file(&mut self, file: Option<FileId>) {
