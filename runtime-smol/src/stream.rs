@@ -36,7 +36,7 @@ impl SmolStream {
 
     /// Writes a piece of a file, as much as the socket takes.
     pub(crate) fn poll_send_file(
-        &mut self,
+        &self,
         cx: &mut Context<'_>,
         file: &File,
         range: &FileRange,
