@@ -139,8 +139,9 @@ impl Edge {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Connect { conn, to, .. } => {
+            Effect::Connect { conn, to, preface, .. } => {
                 let number = number(&to);
+                self.said.entry(conn).or_default().push_str(&String::from_utf8_lossy(&preface));
                 self.opened.push((conn, number));
                 if self.refusing.contains(&number) {
                     self.shard.handle_closed(self.now(), conn, Some(IoError::ConnectionRefused));
