@@ -29,7 +29,7 @@ def _(setting):
     with setting.demo.events("topic=begin") as stream:
         equal(stream.answer.status, 200)
         equal(stream.answer.field("content-type").split(";")[0], "text/event-stream")
-        equal(stream.answer.field("cache-control"), "no-store")
+        equal(stream.answer.field("cache-control"), "no-store, no-transform")
         equal(stream.answer.field("x-accel-buffering"), "no")
         equal(stream.answer.field("content-length"), None)
         first = stream.block()

@@ -13,7 +13,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 const EVENT_STREAM: FieldLines =
-    FieldLines::new("content-type: text/event-stream\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n");
+    FieldLines::new("content-type: text/event-stream\r\ncache-control: no-store, no-transform\r\nx-accel-buffering: no\r\n");
 
 /// An open event stream.
 #[derive(Debug)]
