@@ -12,8 +12,9 @@ use crate::time::{Instant, Now};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-const EVENT_STREAM: FieldLines =
-    FieldLines::new("content-type: text/event-stream\r\ncache-control: no-store, no-transform\r\nx-accel-buffering: no\r\n");
+const EVENT_STREAM: FieldLines = FieldLines::new(
+    "content-type: text/event-stream\r\ncache-control: no-store, no-transform\r\nx-accel-buffering: no\r\n",
+);
 
 /// An open event stream.
 #[derive(Debug)]
