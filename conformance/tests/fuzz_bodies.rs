@@ -68,6 +68,11 @@ fn websocket() {
 }
 
 #[test]
+fn proxy_protocol() {
+    run("proxy_protocol", fuzz_bodies::proxy_protocol);
+}
+
+#[test]
 fn sse() {
     run("sse", fuzz_bodies::sse);
 }

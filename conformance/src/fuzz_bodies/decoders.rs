@@ -2,9 +2,11 @@
 
 use crate::sim::random::Random;
 use brolly_core::http1::{self, Method, Part, RequestDecoder, ResponseDecoder};
+use brolly_core::proxy_protocol::{self, MAX_HEADER};
 use brolly_core::sse::Parser;
 use brolly_core::ws::{self, Decoder, Role};
 use std::fmt::Debug;
+use std::net::SocketAddr;
 
 /// The longest thing a WebSocket decoder may leave: a control frame without its last byte.
 const CONTROL_FRAME: usize = 2 + 4 + 125 - 1;
@@ -137,4 +139,33 @@ pub fn sse(data: &[u8]) {
         (said, parser.last_event_id().clone(), parser.reconnection_time())
     };
     assert_eq!(events(&mut || usize::MAX), events(&mut || random.index(20)));
+}
+
+/// A PROXY header, of either version, and what follows it.
+pub fn proxy_protocol(data: &[u8]) {
+    let Some((mut random, input)) = split(data) else { return };
+    let whole = proxy_protocol::decode(input);
+    assert!(whole != Ok(None) || input.len() < MAX_HEADER, "more is wanted after {} bytes", input.len());
+    let mut end = 0;
+    while end < input.len() {
+        end = (end + 1 + random.index(20)).min(input.len());
+        match proxy_protocol::decode(&input[..end]) {
+            Ok(None) => {}
+            answer => {
+                assert_eq!(answer, whole, "another answer after {end} bytes");
+                break;
+            }
+        }
+    }
+    let Ok(Some(header)) = whole else { return };
+    assert!((1..=input.len().min(MAX_HEADER)).contains(&header.len), "a header of {} bytes", header.len);
+    assert_eq!(proxy_protocol::decode(&input[..header.len]), whole, "what follows was read too");
+    let Some(endpoints) = header.endpoints else { return };
+    let written = proxy_protocol::encode(Some(&endpoints));
+    let read = proxy_protocol::decode(&written).ok().flatten().and_then(|header| header.endpoints);
+    let canonical = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+    assert_eq!(
+        read.map(|read| (canonical(read.source), canonical(read.destination))),
+        Some((canonical(endpoints.source), canonical(endpoints.destination))),
+    );
 }

@@ -4,5 +4,5 @@
 mod decoders;
 mod shard;
 
-pub use decoders::{http1_request, http1_response, sse, websocket};
+pub use decoders::{http1_request, http1_response, proxy_protocol, sse, websocket};
 pub use shard::{noise, shard};
