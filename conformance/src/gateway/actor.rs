@@ -131,11 +131,11 @@ impl<'s> Actor<'s> {
                 (frame == *expected).then_some(()).ok_or_else(|| format!("it is {}", frame.escape_ascii()))
             }
             Step::TakeCount(count) => self.take(*count).map(drop),
-            Step::SeeEnd => {
+            Step::SeeEnd | Step::SeeReset => {
                 while self.fill(PATIENCE)? {}
-                match (self.end, &self.pending[..]) {
-                    (Some(End::Peace), []) => Ok(()),
-                    (end, pending) => Err(format!("{end:?} after {}", shown(pending))),
+                match (self.end, &self.pending[..], step) {
+                    (Some(End::Peace), [], Step::SeeEnd) | (Some(End::Reset), [], Step::SeeReset) => Ok(()),
+                    (end, pending, _) => Err(format!("{end:?} after {}", shown(pending))),
                 }
             }
             Step::SeeCut => self.see_cut(),

@@ -127,6 +127,8 @@ pub(crate) enum Step {
     SeeEnd,
     /// `sees-cut`: the message that has begun is never completed, and that shows.
     SeeCut,
+    /// `sees-reset`: nothing more comes, and the connection breaks.
+    SeeReset,
     /// `sees-gone`: the connection is over, however; what still came is of no interest.
     SeeGone,
     /// `sees-nothing 100ms`: for so long.
@@ -288,6 +290,7 @@ fn add(steps: &mut Vec<Step>, line: &str) -> Result<(), String> {
         "takes-all" => Step::TakeCount(count()?),
         "sees-end" => Step::SeeEnd,
         "sees-cut" => Step::SeeCut,
+        "sees-reset" => Step::SeeReset,
         "sees-gone" => Step::SeeGone,
         "sees-nothing" => Step::SeeNothing(milliseconds(rest)?),
         "signals" => Step::Signal(rest.to_owned()),

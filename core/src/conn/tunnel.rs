@@ -12,6 +12,8 @@ pub struct TunnelConn {
     eof: bool,
     /// The other end's peer has: end ours when everything is written.
     ending: bool,
+    /// The other end broke off: so does ours when everything is written.
+    breaking: bool,
     shut: bool,
     paused: bool,
     closed: bool,
@@ -25,7 +27,17 @@ impl TunnelConn {
         let mut write_by = WriteTimer::default();
         write_by.queued(now.instant, timeouts.write, out.len());
         let read_by = Some(now.instant + timeouts.tunnel);
-        Self { out, eof: false, ending: false, shut: false, paused: false, closed: false, read_by, write_by }
+        Self {
+            out,
+            eof: false,
+            ending: false,
+            breaking: false,
+            shut: false,
+            paused: false,
+            closed: false,
+            read_by,
+            write_by,
+        }
     }
 
     /// Bytes passed in either direction: the idle deadline moves.
@@ -43,6 +55,17 @@ impl TunnelConn {
     /// The other end's peer has ended its direction: end ours, after what is queued.
     pub fn end(&mut self) {
         self.ending = true;
+    }
+
+    /// The other end broke in the middle of what its peer said: ours breaks too, after what is queued, so that nobody takes
+    /// that for the end.
+    pub fn break_off(&mut self) {
+        self.breaking = true;
+    }
+
+    /// Whether the peer has ended its direction.
+    pub fn has_ended(&self) -> bool {
+        self.eof
     }
 
     /// The peer ended its direction.
@@ -94,13 +117,14 @@ impl TunnelConn {
     pub fn interest(&self) -> Interest {
         let write = !self.out.is_empty();
         let shutdown = self.ending && !write && !self.shut;
-        let close = self.closed || (self.eof && self.ending && !write && self.shut);
+        let is_broken = self.breaking && !write;
+        let close = self.closed || is_broken || (self.eof && self.ending && !write && self.shut);
         Interest {
             read: !self.eof && !self.paused && !close,
             write: write && !close,
             shutdown: shutdown && !close,
             close,
-            reset: false,
+            reset: self.breaking && close,
         }
     }
 
@@ -121,6 +145,34 @@ mod tests {
     use super::*;
     use crate::config::Limits;
     use crate::ws::Role;
+
+    /// What was queued is written first, and the end is no clean one.
+    #[test]
+    fn a_broken_end_breaks_the_other_behind_what_is_queued() {
+        let timeouts = Limits::default().timeouts();
+        let now = Now::default();
+        let mut tunnel = TunnelConn::new(now, &timeouts, Outbox::new());
+        tunnel.send(now, &timeouts, b"half a");
+        tunnel.break_off();
+        tunnel.handle_eof();
+        assert_eq!(tunnel.interest(), Interest { write: true, ..Interest::default() });
+        tunnel.outbox().advance(6);
+        tunnel.wrote(now, &timeouts);
+        assert_eq!(tunnel.interest(), Interest { close: true, reset: true, ..Interest::default() });
+    }
+
+    /// Whoever does not take what is queued before a break is cut off at the write deadline, and not cleanly.
+    #[test]
+    fn a_break_waits_no_longer_than_the_write_deadline() {
+        let timeouts = Limits::default().timeouts();
+        let mut now = Now::default();
+        let mut tunnel = TunnelConn::new(now, &timeouts, Outbox::new());
+        tunnel.send(now, &timeouts, b"half a");
+        tunnel.break_off();
+        now.instant = now.instant + timeouts.write;
+        tunnel.handle_timeout(now);
+        assert_eq!(tunnel.interest(), Interest { close: true, reset: true, ..Interest::default() });
+    }
 
     /// A passed deadline that stays where it is would be reported as due for ever.
     #[test]

@@ -109,7 +109,7 @@ impl Shard {
             Role::Client(client) => self.pump(now, client.upstream),
             Role::Errand(_) => {}
             Role::Server(server) => self.abandon(now, conn, slot.peer, server),
-            Role::Tunnel(tunnel) => self.handle_tunnel_closed(now, &tunnel),
+            Role::Tunnel(tunnel) => self.handle_tunnel_closed(now, &tunnel, error.is_some()),
             Role::WebSocket(socket) => {
                 self.leave(&socket.members);
                 match socket.kind {

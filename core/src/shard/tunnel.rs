@@ -66,14 +66,19 @@ impl Shard {
         self.settle(now, other);
     }
 
-    /// One end is gone; what it said still reaches the other.
-    pub(super) fn handle_tunnel_closed(&mut self, now: Now, tunnel: &Tunnel) {
+    /// One end is gone; what it said still reaches the other. `is_broken`: by an error. If that came before the peer had ended
+    /// its direction, what it said may be half of it, and the other end breaks as well.
+    pub(super) fn handle_tunnel_closed(&mut self, now: Now, tunnel: &Tunnel, is_broken: bool) {
         if let Some(Slot { role: Role::Tunnel(other), .. }) = self.slots.get_mut(tunnel.other) {
             other.conn.handle_eof();
-            other.conn.end();
-            // Nobody is left for what was queued the other way.
-            if other.conn.unsent().is_empty() {
-                other.conn.abort();
+            if is_broken && !tunnel.conn.has_ended() {
+                other.conn.break_off();
+            } else {
+                other.conn.end();
+                // Nobody is left for what was queued the other way.
+                if other.conn.unsent().is_empty() {
+                    other.conn.abort();
+                }
             }
         }
         self.settle(now, tunnel.other);
