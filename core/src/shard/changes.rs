@@ -152,8 +152,12 @@ impl Shard {
             return Err((StatusCode::BAD_REQUEST, format!("no more than {limit} topics at a time")));
         }
         stream.members.retain(|member| !left.contains(member));
+        let has_pending = !address.joining.is_empty();
         address.joining.retain(|(member, _)| !left.contains(member));
         self.leave(&left);
+        if has_pending && new.is_empty() {
+            self.tell_joined(now, id.conn);
+        }
         for (topic, since) in new {
             let members = self.follow(id.conn, core::slice::from_ref(topic), since);
             if let Some(Exchange::Stream(stream)) = self.server(id.conn).map(|server| &mut server.exchange) {
@@ -211,9 +215,9 @@ impl Shard {
             self.subscribers.unsubscribe(member);
             let told = serde_json::json!({"topic": topic.as_str(), "reason": "there is no room for this topic"});
             self.write_event(now, conn, format!("event: brolly.failed\ndata: {told}\n\n").as_bytes());
-            return;
+            return self.tell_joined(now, conn);
         };
-        let (is_last, members) = (address.joining.is_empty(), stream.members.clone());
+        let members = stream.members.clone();
         let recovery = since.recovery(joined);
         self.write_event(now, conn, &subscribed(topic, &since, joined, recovery));
         if let Some(Recovery::Gap { to, .. }) = recovery {
@@ -230,7 +234,14 @@ impl Shard {
             self.write_event(now, conn, &event);
         }
         self.subscribers.joined(member, joined.position);
-        if is_last {
+        self.tell_joined(now, conn);
+    }
+
+    /// Once no home has still to answer, the position covers all topics: from here on it can be resumed from.
+    fn tell_joined(&mut self, now: Now, conn: ConnId) {
+        let Some(Exchange::Stream(stream)) = self.server(conn).map(|server| &server.exchange) else { return };
+        if stream.address.as_ref().is_some_and(|address| address.joining.is_empty()) {
+            let members = stream.members.clone();
             self.tell_position(now, conn, &members);
         }
     }

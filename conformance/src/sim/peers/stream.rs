@@ -33,6 +33,8 @@ pub(crate) struct Subscriber {
     leaves_at: u64,
     is_lost: bool,
     is_refused: bool,
+    /// Topics that this connection follows not: there was no room.
+    failed: Vec<String>,
     /// In this connection something was told.
     is_joined: bool,
 }
@@ -53,6 +55,7 @@ impl Subscriber {
             leaves_at: 0,
             is_lost: false,
             is_refused: false,
+            failed: Vec::new(),
             is_joined: false,
             random,
         }
@@ -146,7 +149,7 @@ impl Subscriber {
                     "brolly.subscribed" if said["recovery"].is_object() => {
                         self.follower.recover(cx.ledger, &said["recovery"]);
                     }
-                    "brolly.failed" => self.is_refused = true,
+                    "brolly.failed" => self.failed.extend(said["topic"].as_str().map(str::to_owned)),
                     "message" => {
                         let (id, message) = (event.last_event_id, said[2].as_str().unwrap_or_default());
                         let told = self.topics.iter().find(|topic| said[1]["topic"] == **topic);
@@ -205,6 +208,7 @@ impl Peer for Subscriber {
             self.wire = Wire::connect(cx.net, cx.id, &mut self.random);
             self.is_lost = self.wire.is_none();
             (self.reader, self.is_asking, self.is_joined) = (Reader::new(), false, false);
+            self.failed.clear();
             self.parser = Parser::new(1 << 20);
             self.leaves_at = u64::MAX;
             if cx.phase == Phase::Wild && self.random.chance(60) {
@@ -238,7 +242,9 @@ impl Peer for Subscriber {
         if phase != Phase::Calm || self.is_lost || self.is_refused || !self.is_joined {
             return None;
         }
-        let behind: Vec<_> = self.topics.iter().filter(|topic| self.follower.is_behind(ledger, topic)).collect();
+        let is_behind =
+            |topic: &&&str| self.follower.is_behind(ledger, topic) && !self.failed.iter().any(|of| of == **topic);
+        let behind: Vec<_> = self.topics.iter().filter(is_behind).collect();
         let who = &self.follower.who;
         (!behind.is_empty()).then(|| format!("{who} is behind in {behind:?}: {}", self.follower.token(&self.topics)))
     }
