@@ -189,6 +189,11 @@ impl<S: Stream, T: Timing> WebSocketClient<S, T> {
             if let Some(result) = done(self) {
                 return Poll::Ready(Ok(result));
             }
+            // A message is held, so that nobody reads why no more can be written.
+            if let (Some(broken), true) = (self.link.broken, self.arrived.is_some()) {
+                self.ending.get_or_insert(Ending::Lost(Some(broken)));
+                self.socket.abort();
+            }
             let interest = self.socket.interest();
             if interest.close {
                 let broken = self.link.broken;
