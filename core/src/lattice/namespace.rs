@@ -108,6 +108,10 @@ impl<C: Copy + Ord> Namespace<C> {
         for (key, variables) in shared.0.iter().filter(|(key, _)| owner.private.0.contains_key(*key)) {
             state.merge_entry(key, variables);
         }
+        // An empty part of somebody who is not here leaves nothing that could ever expire.
+        if owner.private.0.is_empty() && owner.conns.is_empty() && !owner.is_present {
+            self.users.remove(user);
+        }
         state
     }
 

@@ -51,6 +51,15 @@ impl Talk {
 impl Shard {
     /// An order for one of this shard's connections.
     pub(super) fn handle_order(&mut self, now: Now, pool: usize, reply: Option<Reply>, order: Order) {
+        // To a pool, connections of others are not there, nor are those that have gone.
+        if order.connection().is_some_and(|conn| self.pool_of(conn) != Some(pool)) {
+            return match order {
+                // The update holds all the same.
+                Order::Attach(_, name, delta) => self.apply(pool, name, delta, reply),
+                Order::Subscriptions(_) => self.reply(reply, Outcome::Topics(Vec::new())),
+                _ => self.reply(reply, Outcome::Done),
+            };
+        }
         match order {
             Order::Subscribe(conn, topic) => return self.subscribe(conn, &topic, reply),
             Order::Unsubscribe(conn, topic) => self.unsubscribe(conn, &topic),
@@ -59,14 +68,28 @@ impl Shard {
                 return self.reply(reply, Outcome::Topics(topics));
             }
             // These need to know the user: later.
-            Order::Attach(conn, ..) | Order::Detach(conn, _) | Order::Watch(conn, _) | Order::Unwatch(conn)
+            Order::Attach(conn, ..)
+            | Order::Detach(conn, _)
+            | Order::Watch(conn, _)
+            | Order::Unwatch(conn)
+            | Order::Close(conn, ..)
                 if self.greeting(conn).is_some() =>
             {
                 let limit = self.config.limits.calls;
                 let Some(greeting) = self.greeting(conn) else { return };
                 if greeting.orders.len() < limit {
+                    // An update is for others too: it does not wait.
+                    let (order, update) = match order {
+                        Order::Attach(conn, name, delta) => {
+                            (Order::Attach(conn, name.clone(), Delta::default()), Some((name, delta)))
+                        }
+                        other => (other, None),
+                    };
                     greeting.orders.push((order, None));
-                    return self.reply(reply, Outcome::Done);
+                    return match update {
+                        Some((name, delta)) => self.apply(pool, name, delta, reply),
+                        None => self.reply(reply, Outcome::Done),
+                    };
                 }
                 let reason = format!("no more than {limit} requests about a connection that is not open yet");
                 return self.reply(reply, Outcome::Refused(503, reason));
@@ -176,15 +199,17 @@ impl Shard {
 
     fn attach(&mut self, conn: ConnId, pool: usize, name: Name, delta: Delta, reply: Option<Reply>) {
         let home = self.home_of(name.as_str());
-        let Some(talk) = self.talk(conn) else {
-            // A connection that is gone: the update holds all the same.
-            return self.order(home, pool, reply, Order::Apply(name, delta));
-        };
+        let Some(talk) = self.talk(conn) else { return };
         talk.lattices.insert(name.clone());
         let user = Arc::clone(&talk.user);
         let place = Place { shard: self.number, conn };
         self.order(self.home_of(&user), pool, None, Order::Attached(Arc::clone(&user), name.clone()));
         self.order(home, pool, reply, Order::AttachTo(name, delta, place, user));
+    }
+
+    /// An update by itself.
+    fn apply(&mut self, pool: usize, name: Name, delta: Delta, reply: Option<Reply>) {
+        self.order(self.home_of(name.as_str()), pool, reply, Order::Apply(name, delta));
     }
 
     /// What is new in a namespace: one frame for all, and for whoever is slow, joined to what is pending already.
@@ -216,7 +241,7 @@ impl Shard {
         }
     }
 
-    fn push_frame(&mut self, now: Now, conn: ConnId, frame: &Bytes) {
+    pub(super) fn push_frame(&mut self, now: Now, conn: ConnId, frame: &Bytes) {
         if self.talk(conn).is_none() {
             return;
         }
@@ -265,6 +290,11 @@ impl Shard {
             },
             Role::Client(_) | Role::Errand(_) | Role::Server(_) | Role::Tunnel(_) => None,
         }
+    }
+
+    /// Which session pool a connection is of, also before its user is known.
+    fn pool_of(&mut self, conn: ConnId) -> Option<usize> {
+        self.talk(conn).map(|talk| talk.pool).or_else(|| self.greeting(conn).map(|greeting| greeting.pool))
     }
 
     /// The subscriptions of a connection of a session pool.

@@ -3,6 +3,7 @@
 use super::super::proxy::Answer;
 use super::super::{ConnId, Shard};
 use super::Order;
+use super::connection::text_frame;
 use crate::config::{Backend, Handler};
 use crate::handler::call::Refused;
 use crate::handler::remote::{self, Remote};
@@ -125,9 +126,7 @@ impl Shard {
                     }
                     Err(status) => remote::failure(&meta, status),
                 };
-                self.lend(conn);
-                self.send_text(now, conn, &text);
-                self.settle(now, conn);
+                self.push_frame(now, conn, &text_frame(&text));
             }
             Matter::Inactive(pool, user, backend, attempt) => {
                 let has_failed = !outcome.is_ok_and(|answer| answer.status.as_u16() < 500);

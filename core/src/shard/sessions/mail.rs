@@ -101,6 +101,24 @@ pub enum Order {
     WatchOf(User, Option<Place>, Vec<User>),
 }
 
+impl Order {
+    /// The connection that a backend has named.
+    pub(super) const fn connection(&self) -> Option<ConnId> {
+        match self {
+            Self::Attach(conn, ..)
+            | Self::Close(conn, ..)
+            | Self::Detach(conn, _)
+            | Self::Send(conn, _)
+            | Self::Subscribe(conn, _)
+            | Self::Subscriptions(conn)
+            | Self::Unsubscribe(conn, _)
+            | Self::Unwatch(conn)
+            | Self::Watch(conn, _) => Some(*conn),
+            _ => None,
+        }
+    }
+}
+
 /// How something ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
