@@ -390,3 +390,12 @@ fn names_of_namespaces_have_no_colon() {
     assert!(Name::new("swindon.user").unwrap().is_reserved());
     assert!(!Name::new("swindon").unwrap().is_reserved());
 }
+
+#[test]
+fn an_empty_part_of_somebody_absent_leaves_nothing() {
+    let mut all = Namespaces::<u8>::new(Limits::default());
+    let name = Name::new("a").unwrap();
+    let delta = Delta::parse(br#"{"private":{"u":{}}}"#).unwrap();
+    all.apply(Instant::default(), &name, delta).unwrap();
+    assert!(all.get("a").is_none_or(|namespace| namespace.is_empty()));
+}

@@ -409,6 +409,51 @@ async def _(setting):
             equal((await world.api("DELETE", "/v1/user/ann", {"code": 1005}))[0], 400)
 
 
+@check("pools are strangers to each other")
+async def _(setting):
+    with World(setting) as world:
+        options = {"port": world.old_port, "Authorization": "Bearer 0123456789abcdef"}
+        async with world.user("u1") as (socket, cid):
+            await world.done("PUT", f"/v1/connection/{cid}/subscriptions/mine")
+            await world.done("PUT", f"/v1/connection/{cid}/subscriptions/theirs", **options)
+            await world.done("PUT", f"/v1/connection/{cid}/lattices/rooms", {"shared": {"r": {"n_counter": 1}}}, **options)
+            await world.done("POST", f"/v1/connection/{cid}/publish/mine", 1, **options)
+            await world.done("DELETE", f"/v1/connection/{cid}", **options)
+            await world.done("POST", "/v1/publish/theirs", 1, **options)
+            await silent(socket)
+            status, text = await world.api("GET", f"/v1/connection/{cid}/subscriptions", **options)
+            equal((status, json.loads(text)), (200, []))
+            status, text = await world.api("GET", f"/v1/connection/{cid}/subscriptions")
+            equal((status, json.loads(text)), (200, ["mine"]))
+
+
+@check("what is asked during the authorisation holds")
+async def _(setting):
+    with World(setting) as world:
+        ids, done = queue.Queue(), threading.Event()
+
+        def hook(body):
+            ids.put(body[0]["connection_id"])
+            done.wait(5)
+
+        async with world.user("u1") as (socket, first):
+            await world.done("PUT", f"/v1/connection/{first}/lattices/rooms", {"private": {"u1": {"r": {}}}})
+            equal(await read(socket), ["lattice", {"namespace": "rooms"}, {"r": {}}])
+            world.backend.hooks["/swindon/authorize_connection"] = hook
+            world.backend.says("/swindon/authorize_connection", 200, '{"user_id":"u2"}')
+            dialling = asyncio.ensure_future(world.dial().__aenter__())
+            second = await asyncio.to_thread(ids.get, True, 5)
+            await world.done("PUT", f"/v1/connection/{second}/lattices/rooms", {"shared": {"r": {"n_counter": 8}}})
+            # Others hear of it before the connection is open.
+            equal(await read(socket), ["lattice", {"namespace": "rooms"}, {"r": {"n_counter": 8}}])
+            await world.done("DELETE", f"/v1/connection/{second}")
+            done.set()
+            opened = await dialling
+            equal(await read(opened), ["hello", {}, {"user_id": "u2"}])
+            with contextlib.suppress(ConnectionClosed):
+                fail(f"still open: {[await read(opened) for _ in range(2)]}")
+
+
 async def closed(socket, code, reason):
     with contextlib.suppress(ConnectionClosed):
         await asyncio.wait_for(socket.recv(), 5)
