@@ -227,7 +227,7 @@ impl Shard {
         let Some(slot) = self.slots.get(conn) else { return Interest { close: true, ..Interest::default() } };
         let mut interest = slot.interest();
         if matches!(slot.role, slot::Role::Server(_) | slot::Role::WebSocket(_)) {
-            interest.read &= slot.unsent().len() < HIGH_WATER;
+            interest.read &= slot.unsent().len() < slot.answers_cap(self.config.limits.websocket.message_bytes);
         }
         // A head or trailer section that is not complete has to fit, whatever follows it.
         let unfinished = self.http.head_bytes.max(self.http.trailer_bytes);

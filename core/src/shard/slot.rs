@@ -1,7 +1,7 @@
 //! What a shard knows about one connection.
 
 use super::admit::{Entering, Verifying};
-use super::calls::Socket;
+use super::calls::{Socket, SocketKind};
 use super::changes::StreamId;
 use super::files::{Opening, Sending};
 use super::grant::Grant;
@@ -172,6 +172,18 @@ impl Slot {
     pub(super) fn wants_more(&self) -> bool {
         let is_last = matches!(&self.role, Role::Server(server) if server.conn.is_half_closed());
         is_last || !self.leftover.is_empty()
+    }
+
+    /// How much may be unsent (bytes) before nothing more is read. What an end of a relay has to write is not its answers: while that
+    /// waits, its messages still pass, or two ends that write before they read would wait for each other. Its source is paused above
+    /// `HIGH_WATER`; so beyond one more message there are only pongs.
+    pub(super) fn answers_cap(&self, message_bytes: usize) -> usize {
+        match &self.role {
+            Role::WebSocket(socket) if matches!(socket.kind, SocketKind::Relay(_)) => {
+                message_bytes.saturating_add(2 * super::HIGH_WATER)
+            }
+            _ => super::HIGH_WATER,
+        }
     }
 
     pub(super) fn interest(&self) -> Interest {
