@@ -39,9 +39,9 @@ fn missing(check: &str) -> Option<String> {
         Some((_, "rs")) => {
             line.strip_prefix("fn ").and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| rest.starts_with('('))
         }
-        Some((_, "txt")) => line.strip_prefix("== ").is_some_and(|row| {
-            row == name || row.strip_prefix(name).is_some_and(|rest| rest.starts_with(": "))
-        }),
+        Some((_, "txt")) => line
+            .strip_prefix("== ")
+            .is_some_and(|row| row == name || row.strip_prefix(name).is_some_and(|rest| rest.starts_with(": "))),
         Some((_, "py")) => line == format!("@check(\"{name}\")"),
         Some((_, "js" | "mjs")) => line.starts_with(&format!("test(\"{name}\"")),
         _ => false,
