@@ -70,6 +70,13 @@ test("an event stream says the same wherever it is cut and however its lines end
   }
 });
 
+test("the server says why it ends a stream", async () => {
+  const end = 'event: brolly.end\nretry: 1000\ndata: {"reason":"the authorisation has ended"}\n\n';
+  const { told } = wire("sse", () => stream(EVENTS, end));
+  await until(() => told.at(-1)?.[0] === "lost");
+  assert.deepEqual(told.at(-1), ["lost", "the authorisation has ended", 1_000]);
+});
+
 test("changes of a stream go one after the other, and gather meanwhile", async () => {
   const gates = [];
   const { one, told, requests } = wire("sse", (url, { method }) => {

@@ -28,7 +28,10 @@ fn term_lets_everybody_finish_and_exits_with_0() {
         let close = socket.exactly(4);
         assert_eq!((close[0], &close[2..]), (0x88, 1001_u16.to_be_bytes().as_slice()));
         drop(socket);
-        said += &with(&stream.rest(), &["retry: 1000\n"]);
+        said += &with(
+            &stream.rest(),
+            &["event: brolly.end\nretry: 1000\ndata: {\"reason\":\"the server is shutting down\"}\n\n"],
+        );
         said += &with(&poll.rest(), &["200 OK"]);
         assert_eq!(server.process.exit(), Some(0));
         assert!(TcpStream::connect(("127.0.0.1", server.port)).is_err(), "somebody still listens");

@@ -129,6 +129,7 @@ class StreamWire extends RequestWire {
   #unsubscribe = new Set();
   #isAsking = false;
   #wait = 0;
+  #reason = "the stream has ended";
 
   async run() {
     const response = await this.request("sse?address=1", { headers: { Accept: "text/event-stream" } });
@@ -137,7 +138,7 @@ class StreamWire extends RequestWire {
       if (event.retry !== undefined) this.#wait = event.retry;
       else this.#hear(event);
     }
-    throw Object.assign(new Error("the stream has ended"), { wait: this.#wait });
+    throw Object.assign(new Error(this.#reason), { wait: this.#wait });
   }
 
   follow(topic, since) {
@@ -166,6 +167,8 @@ class StreamWire extends RequestWire {
     } else if (type === "brolly.failed") {
       const { topic, reason } = JSON.parse(data);
       this.tell("failed", topic, reason);
+    } else if (type === "brolly.end") {
+      this.#reason = JSON.parse(data).reason;
     } else if (type === "message" && data) {
       const [, { topic, position }, body] = JSON.parse(data);
       this.tell("message", topic, position, body);

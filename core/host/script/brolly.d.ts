@@ -36,7 +36,7 @@ export class Brolly extends EventTarget {
   readonly transport: Transport | null;
   /** When the next try is, as `Date.now()` counts (milliseconds). */
   readonly retryAt: number | null;
-  /** Why the last connection was lost; for people. */
+  /** Why the last connection was lost, as the server said it if it did; for people. */
   readonly reason: string;
   /** Whether the connection is shared with other pages. */
   readonly shared: boolean;

@@ -21,7 +21,7 @@ pub struct Limits {
     pub content_bytes: u64,
     /// Bytes that a connection may have queued for a slow reader. Default 4 MiB: a whole topic's history fits. A proxied or file response stops
     /// reading its source at 256 KiB; a subscriber whose queue would exceed it is closed with a cursor
-    /// (WebSocket: close code 1013; event stream: end of stream), and resumes from there.
+    /// (WebSocket: close code 1013; event stream: `brolly.end`, one short event more), and resumes from there.
     pub outbox_bytes: usize,
     /// Bytes of following requests held while one is being answered. Default 64 KiB; then reading stops.
     pub pipelined_bytes: usize,

@@ -1,7 +1,7 @@
 //! Event streams whose set of topics changes by requests to the stream's own address, which its first event tells: a browser opens few
 //! connections, and an event stream has no way up.
 
-use super::follow::Members;
+use super::follow::{Members, TOO_SLOW};
 use super::slot::{Exchange, Posted, Publishing};
 use super::{ConnId, Mail, Shard};
 use crate::conn::Content;
@@ -227,7 +227,7 @@ impl Shard {
             if self.is_slow(conn, message.ws.len()) {
                 // It comes back from the last event that it has read, and gets the next part. The home has counted it.
                 self.leave_home(topic.clone());
-                return self.end_stream(now, conn);
+                return self.end_stream(now, conn, TOO_SLOW);
             }
             self.subscribers.catch_up(member, message.position.offset);
             let event = addressed(message, &self.subscribers, &members);

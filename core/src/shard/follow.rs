@@ -21,6 +21,11 @@ use smallvec::SmallVec;
 /// The subscriptions of one connection: one, nearly always.
 pub(super) type Members = SmallVec<[MemberId; 1]>;
 
+/// Why subscribers are sent away: they did not read what was sent.
+pub(super) const TOO_SLOW: &str = "too slow; resume from the last position";
+/// The home of a topic has no room for it.
+pub(super) const NO_ROOM: &str = "there are too many topics";
+
 impl Shard {
     pub(super) fn wanted(&mut self, now: Now, conn: ConnId, head: &RequestHead<'_>) -> Option<Wanted> {
         let limit = self.config.limits.subscriptions;
@@ -87,7 +92,7 @@ impl Shard {
                     self.joined_addressed(now, conn, member, &topic, joined.as_ref());
                 }
                 (Exchange::Stream(_), Some(joined)) => self.joined_stream(now, conn, member, &topic, &joined),
-                (Exchange::Stream(_), None) => self.end_stream(now, conn),
+                (Exchange::Stream(_), None) => self.end_stream(now, conn, NO_ROOM),
                 (Exchange::Poll(_), Some(joined)) => self.joined_poll(now, conn, member, topic, joined),
                 (Exchange::Poll(_), None) => self.refuse_poll(now, conn),
                 (
@@ -149,13 +154,12 @@ impl Shard {
         let Self { slots, rng, timeouts, .. } = self;
         let Some(slot) = slots.get_mut(conn) else { return };
         if let Role::WebSocket(socket) = &mut slot.role {
-            let reason = "too slow; resume from the last position";
-            socket.conn.close(now, timeouts, CloseCode::TRY_AGAIN_LATER, reason, || rng.next_key());
+            socket.conn.close(now, timeouts, CloseCode::TRY_AGAIN_LATER, TOO_SLOW, || rng.next_key());
             let members = core::mem::take(&mut socket.members);
             socket.joins = Vec::new();
             self.leave(&members);
         } else {
-            self.end_stream(now, conn);
+            self.end_stream(now, conn, TOO_SLOW);
         }
         self.settle(now, conn);
     }

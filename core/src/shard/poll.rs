@@ -1,6 +1,6 @@
 //! Long-polls: waiting, and the answer.
 
-use super::follow::Members;
+use super::follow::{Members, NO_ROOM};
 use super::slot::{Exchange, Role};
 use super::{ConnId, Shard};
 use crate::conn::Content;
@@ -140,7 +140,7 @@ impl Shard {
     pub(super) fn refuse_poll(&mut self, now: Now, conn: ConnId) {
         if let Some(poll) = self.take_poll(conn) {
             self.leave_poll(poll);
-            self.refuse(now, conn, StatusCode::SERVICE_UNAVAILABLE, "there are too many topics");
+            self.refuse(now, conn, StatusCode::SERVICE_UNAVAILABLE, NO_ROOM);
         }
     }
 

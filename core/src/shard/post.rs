@@ -8,6 +8,8 @@ use crate::ws::CloseCode;
 use alloc::sync::Arc;
 use core::time::Duration;
 
+const SHUTTING_DOWN: &str = "the server is shutting down";
+
 impl Shard {
     /// Mail from another shard, or from the host.
     pub fn handle_mail(&mut self, now: Now, mail: Mail) {
@@ -91,7 +93,7 @@ impl Shard {
                 server.conn.finish();
                 match server.exchange {
                     Exchange::Poll(_) => self.answer_poll(now, conn),
-                    Exchange::Stream(_) => self.end_stream(now, conn),
+                    Exchange::Stream(_) => self.end_stream(now, conn, SHUTTING_DOWN),
                     Exchange::Api(_)
                     | Exchange::Entering(_)
                     | Exchange::Greeting(_)
@@ -106,9 +108,7 @@ impl Shard {
                 }
             }
             Role::WebSocket(socket) => {
-                socket
-                    .conn
-                    .close(now, timeouts, CloseCode::GOING_AWAY, "the server is shutting down", || rng.next_key());
+                socket.conn.close(now, timeouts, CloseCode::GOING_AWAY, SHUTTING_DOWN, || rng.next_key());
             }
         }
     }

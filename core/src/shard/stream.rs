@@ -1,7 +1,7 @@
 //! Event streams: opening, replay, heartbeat, end.
 
 use super::changes::Address;
-use super::follow::Members;
+use super::follow::{Members, TOO_SLOW};
 use super::slot::{Exchange, Role};
 use super::{ConnId, Shard};
 use crate::conn::Content;
@@ -10,6 +10,7 @@ use crate::http1::{FieldLines, Method, RequestHead, StatusCode};
 use crate::pubsub::{Joined, MemberId, Recovery, Subscribers, Topic};
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::vec::Vec;
 
 const EVENT_STREAM: FieldLines = FieldLines::new(
@@ -68,7 +69,7 @@ impl Shard {
             if self.is_slow(conn, message.sse.len()) {
                 // It comes back from the last event that it has read, and gets the next part. The home has counted it.
                 self.leave_home(topic.clone());
-                return self.end_stream(now, conn);
+                return self.end_stream(now, conn, TOO_SLOW);
             }
             self.subscribers.catch_up(member, message.position.offset);
             out.clear();
@@ -95,12 +96,18 @@ impl Shard {
         self.write_event(now, conn, &out);
     }
 
-    /// Ends an event stream; the client comes back after a second, with the id of the last event.
-    pub(super) fn end_stream(&mut self, now: Now, conn: ConnId) {
-        let Some(Exchange::Stream(stream)) = self.server(conn).map(|server| &mut server.exchange) else { return };
+    /// Ends an event stream with `event: brolly.end`, which says why; the client comes back after a second, with the id of the last
+    /// event. To a slow reader that goes behind all that it has not read (one short event beyond its cap).
+    pub(super) fn end_stream(&mut self, now: Now, conn: ConnId, reason: &'static str) {
+        let Some(server) = self.server(conn) else { return };
+        let Exchange::Stream(stream) = &mut server.exchange else { return };
+        if let Some(line) = &mut server.line {
+            line.reason = Some(reason.into());
+        }
         let members = core::mem::take(&mut stream.members);
         self.leave(&members);
-        self.write_event(now, conn, b"retry: 1000\n\n");
+        let told = serde_json::json!({"reason": reason});
+        self.write_event(now, conn, format!("event: brolly.end\nretry: 1000\ndata: {told}\n\n").as_bytes());
         let Self { slots, timeouts, .. } = self;
         if let Some(Role::Server(server)) = slots.get_mut(conn).map(|slot| &mut slot.role) {
             server.conn.end(now, timeouts, None);

@@ -7,6 +7,7 @@ use crate::log::say;
 use crate::url::Url;
 use brolly_core::http1::{Part, StatusCode};
 use brolly_core::sse::{Dispatched, Parser};
+use serde::Deserialize;
 use std::io::Write;
 use std::time::Duration;
 
@@ -76,7 +77,17 @@ fn print_events(parser: &mut Parser, mut bytes: &[u8], out: &mut impl Write) -> 
                 Ok(recovery) => recovery.say(),
                 Err(_) => say(&format!("recovery: {data}")),
             },
+            "brolly.end" => {
+                let why = serde_json::from_str::<Ended>(&data).map_or(data, |ended| ended.reason);
+                return Err(End::Lost(why));
+            }
             _ => {}
         }
     }
+}
+
+/// What the server says before it ends a stream.
+#[derive(Deserialize)]
+struct Ended {
+    reason: String,
 }

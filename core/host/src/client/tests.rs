@@ -149,6 +149,7 @@ fn a_refusal_is_told() {
 fn tail_comes_back_where_it_was() {
     let (url, requests) = server(&[
         "HTTP/1.1 200 OK\r\n\r\nretry: 10\nid: 1\ndata: one\n\nid: 2\ndata: two\ndata: lines\n\nid: 3\ndata: los",
+        "HTTP/1.1 200 OK\r\n\r\nevent: brolly.end\nretry: 10\ndata: {\"reason\":\"too slow\"}\n\ndata: not read\n\n",
         "HTTP/1.1 503 Service Unavailable\r\n\r\nfull",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10\r\ndata: three\n\ndat\r\n9\r\na: four\n\n\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\n\r\ndata: five\n\n",
