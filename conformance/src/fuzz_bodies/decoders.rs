@@ -110,7 +110,7 @@ pub fn websocket(data: &[u8]) {
     let Some((mut random, input)) = split(data) else { return };
     let role = random.pick(&[Role::Client, Role::Server]);
     let messages = |size: &mut dyn FnMut() -> usize| {
-        let mut decoder = Decoder::new(role, ws::Limits { message_bytes: 5000 });
+        let mut decoder = Decoder::new(role, ws::Limits { message_bytes: 5000, ..ws::Limits::default() });
         let left = |left| assert!(left <= CONTROL_FRAME, "{left} bytes are left");
         offer(input, size, left, |bytes| {
             let (used, item) = decoder.decode(bytes)?;

@@ -29,7 +29,7 @@ impl Pair {
         let verified = deflate::verify([answer.as_bytes()], Some(client)).unwrap().unwrap();
         let timeouts = Limits::default().timeouts();
         let conn = |role, extension| {
-            let limits = ws::Limits { message_bytes };
+            let limits = ws::Limits { message_bytes, ..ws::Limits::default() };
             WebSocketConn::new(NOW, role, limits, &timeouts, Outbox::new()).with_extension(Some(extension))
         };
         Self {

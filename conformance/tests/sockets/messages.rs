@@ -119,6 +119,8 @@ fn websockets_echo_fragments_answer_pings_and_close_in_kind() {
             (frame(0x83, b"a"), 1002),
             (frame(0x81, b"\xff"), 1007),
             (b"\x82\xff\0\0\0\x10\0\0\0\0mask".to_vec(), 1009),
+            // Faster than the limit, without a ping that would have to be answered first.
+            (frame(0x8a, b"").repeat(1000), 1008),
         ] {
             let mut wire = server.connect();
             wire.send(format!("GET /-/echo HTTP/1.1\r\n{UPGRADE}"));
@@ -128,6 +130,18 @@ fn websockets_echo_fragments_answer_pings_and_close_in_kind() {
             assert_eq!((close[0], &close[2..]), (0x88, code.to_be_bytes().as_slice()));
             said += &neutral(&wire.rest());
         }
+        // Of many pings at once, the first ones and the last are answered.
+        let mut wire = server.connect();
+        wire.send(format!("GET /-/echo HTTP/1.1\r\n{UPGRADE}"));
+        wire.until("\r\n\r\n");
+        let pings = [frame(0x89, b"a").repeat(79), frame(0x89, b"last")].concat();
+        wire.send(pings);
+        let mut answers = 0;
+        while wire.exactly(3) != b"\x8a\x04l" {
+            answers += 1;
+        }
+        assert_eq!(wire.exactly(3), b"ast");
+        assert!((1..80).contains(&answers), "{answers} pongs");
         let old = format!("GET /-/echo HTTP/1.1\r\n{}", UPGRADE.replace("13", "8"));
         let mut wire = server.connect();
         wire.send(old);

@@ -1,6 +1,7 @@
 //! RFC 6455: what holds for all that a peer may send. The tables small enough to be walked through entirely are in
-//! `tables.rs`, UTF-8 is in `utf8.rs`.
+//! `tables.rs`, UTF-8 is in `utf8.rs`, pings and pongs are in `control.rs`.
 
+mod control;
 mod tables;
 mod utf8;
 
@@ -166,7 +167,7 @@ proptest! {
 
     #[test]
     fn any_cutting_is_heard_alike(bytes in stream(), cuts in vec(any::<Index>(), 0..6), limit in 0..200_usize) {
-        for limits in [Limits::default(), Limits { message_bytes: limit }] {
+        for limits in [Limits::default(), Limits { message_bytes: limit, ..Limits::default() }] {
             let decoder = Decoder::new(Role::Server, limits);
             let whole = hear(decoder.clone(), [&bytes[..]]);
             prop_assert_eq!(&hear(decoder.clone(), pieces(&bytes, &cuts)), &whole);
@@ -232,7 +233,7 @@ proptest! {
 #[test]
 fn many_small_fragments_are_one_message_and_empty_ones_hold_nothing() {
     // Autobahn 9.3.1: 4 MiB in fragments of 64 bytes.
-    let mut decoder = Decoder::new(Role::Server, Limits { message_bytes: 4 << 20 });
+    let mut decoder = Decoder::new(Role::Server, Limits { message_bytes: 4 << 20, ..Limits::default() });
     let piece = frame(0x00, Some([9, 8, 7, 6]), &[b'*'; 64]);
     assert_eq!(decoder.decode(&mut frame(0x01, Some([0; 4]), b"")).unwrap().1, None);
     for _ in 0..100_000 {

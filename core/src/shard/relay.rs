@@ -8,7 +8,7 @@
 //! | is the client, breaks the protocol or is gone | 1001 |
 //! | is the backend, breaks the protocol or is gone | 1014 |
 //!
-//! Who breaks the protocol is told 1002, 1007 or 1009. While one side is slow, nothing is read of the other.
+//! Who breaks the protocol is told 1002, 1007, 1008 or 1009. While one side is slow, nothing is read of the other.
 
 use super::calls::{Socket, SocketKind};
 use super::follow::Members;

@@ -30,6 +30,11 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// A full one.
+    pub const fn new() -> Self {
+        Self { full_at: Instant::from_nanos(0) }
+    }
+
     /// Takes `units` (no more than the burst), if they are there.
     ///
     /// # Errors

@@ -28,7 +28,8 @@ pub struct Decoder {
     message: Message,
     /// How much of the open frame's payload is to come (bytes).
     remaining: u64,
-    limits: Limits,
+    /// As [`Limits`] has it.
+    message_bytes: usize,
     /// The open frame's masking key, turned so that it begins with the byte for the next payload byte.
     key: [u8; 4],
     utf8: Utf8Validator,
@@ -57,11 +58,12 @@ enum Step {
 
 impl Decoder {
     /// A decoder for the frames that the peer of a `role` sends after the handshake.
+    /// Of the limits, [`message_bytes`](Limits::message_bytes) counts: a decoder has no clock.
     pub const fn new(role: Role, limits: Limits) -> Self {
         Self {
             message: Message::None,
             remaining: 0,
-            limits,
+            message_bytes: limits.message_bytes,
             key: [0; 4],
             utf8: Utf8Validator::new(),
             role,
@@ -95,7 +97,7 @@ impl Decoder {
 
     /// How long a message may be, inflated too (bytes).
     pub const fn message_limit(&self) -> usize {
-        self.limits.message_bytes
+        self.message_bytes
     }
 
     /// Bytes held of an incomplete message.
@@ -181,8 +183,8 @@ impl Decoder {
         }
         // The limit is for what a message says. What cannot be compressed becomes longer by that: by an eighth at most (RFC 1951 §3.2.6).
         let is_deflated = header.rsv != 0 || matches!(self.message, Message::Deflated(..));
-        let slack = if is_deflated { self.limits.message_bytes / 8 + 64 } else { 0 };
-        let room = self.limits.message_bytes.saturating_add(slack).saturating_sub(self.buffered());
+        let slack = if is_deflated { self.message_bytes / 8 + 64 } else { 0 };
+        let room = self.message_bytes.saturating_add(slack).saturating_sub(self.buffered());
         if header.payload_len > room as u64 {
             return Err(ProtocolError::MessageTooBig);
         }
@@ -257,7 +259,8 @@ impl Decoder {
 
     /// Enters a step that is never left.
     fn end(&mut self, step: Step) {
-        *self = Self { step, is_deflating: self.is_deflating, ..Self::new(self.role, self.limits) };
+        let (message, utf8) = (Message::None, Utf8Validator::new());
+        *self = Self { message, remaining: 0, key: [0; 4], utf8, step, ..*self };
     }
 }
 
@@ -333,7 +336,7 @@ mod tests {
 
     #[test]
     fn an_announced_length_reserves_nothing() {
-        let mut decoder = Decoder::new(Role::Server, Limits { message_bytes: usize::MAX });
+        let mut decoder = Decoder::new(Role::Server, Limits { message_bytes: usize::MAX, ..Limits::default() });
         let mut input = *b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00ab";
         assert_eq!(decoder.decode(&mut input), Ok((16, None)));
         let Message::Binary(bytes) = &decoder.message else { panic!("no message: {decoder:?}") };
@@ -343,7 +346,7 @@ mod tests {
 
     #[test]
     fn the_limit_is_for_the_message_not_the_frame() {
-        let limits = Limits { message_bytes: 4 };
+        let limits = Limits { message_bytes: 4, ..Limits::default() };
         let mut fits = [frame(0x02, b"abc"), frame(0x00, b""), frame(0x80, b"d")].concat();
         let (_, item) = Decoder::new(Role::Server, limits).decode(&mut fits).unwrap();
         assert_eq!(item, Some(Item::Binary(b"abcd".into())));
@@ -356,7 +359,7 @@ mod tests {
 
     #[test]
     fn the_length_counts_the_bytes_of_an_unfinished_character() {
-        let mut decoder = Decoder::new(Role::Server, Limits { message_bytes: 3 });
+        let mut decoder = Decoder::new(Role::Server, Limits { message_bytes: 3, ..Limits::default() });
         assert_eq!(decoder.decode(&mut frame(0x01, b"\xe2\x98")).unwrap().1, None);
         assert_eq!(decoder.decode(&mut frame(0x80, b"\x82a")), Err(ProtocolError::MessageTooBig));
     }

@@ -35,6 +35,8 @@ pub enum ProtocolError {
     ReservedBits,
     /// An opcode without a meaning (§5.2).
     ReservedOpcode,
+    /// More pings and pongs than [`Limits::control_frames_per_second`](super::Limits::control_frames_per_second).
+    TooManyControlFrames,
     /// A continuation frame without a message to continue (§5.4).
     UnexpectedContinuation,
     /// A new message before the last frame of the one before (§5.4).
@@ -47,6 +49,7 @@ impl ProtocolError {
         match self {
             Self::InvalidDeflate | Self::InvalidUtf8 => CloseCode::INVALID_DATA,
             Self::MessageTooBig => CloseCode::TOO_BIG,
+            Self::TooManyControlFrames => CloseCode::POLICY,
             Self::ControlFragmented
             | Self::ControlTooLong
             | Self::InvalidCloseCode
@@ -78,6 +81,7 @@ impl ProtocolError {
             Self::NotMasked => "frame from a client is not masked",
             Self::ReservedBits => "reserved bit is set",
             Self::ReservedOpcode => "reserved opcode",
+            Self::TooManyControlFrames => "too many pings and pongs",
             Self::UnexpectedContinuation => "nothing to continue",
             Self::UnfinishedMessage => "previous message is not finished",
         }

@@ -13,11 +13,16 @@ pub struct Limits {
     /// an incomplete message grows by doubling, it may take up to twice this. What arrives compressed may be an eighth and
     /// 64 bytes longer; what it says may not.
     pub message_bytes: usize,
+    /// Pings and pongs per second, on average; and as many at once. Default 100: heartbeats come every few seconds, and what was held
+    /// up on the way comes at once. Beyond: 1008.
+    ///
+    /// Whatever their number, no more than 17 pongs wait to be sent: of the pings beyond, the last is answered (§5.5.3).
+    pub control_frames_per_second: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_bytes: 1024 * 1024 }
+        Self { message_bytes: 1024 * 1024, control_frames_per_second: 100 }
     }
 }
 

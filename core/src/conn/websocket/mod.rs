@@ -1,5 +1,7 @@
 //! An open WebSocket: messages, automatic pongs, pings against silence, the close handshake (RFC 6455 §5.5, §7).
 
+mod control;
+
 use super::{Closing, Interest, Timeouts, WriteTimer, earlier};
 use crate::outbox::Outbox;
 use crate::time::{Instant, Now};
@@ -8,6 +10,8 @@ use crate::ws::{self, CloseCode, CloseFrame, Decoder, Item, Limits, Opcode, Prot
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
+use control::{ControlRate, Pongs};
+use core::mem;
 
 /// What the peer did.
 #[derive(Debug)]
@@ -39,6 +43,9 @@ pub struct WebSocketConn {
     /// When to ping, when the pong is late, when the peer's close frame is late.
     read_by: Option<Instant>,
     write_by: WriteTimer,
+    control: ControlRate,
+    /// While there are pongs in the outbox.
+    pongs: Option<Box<Pongs>>,
     /// If messages may be compressed.
     extension: Option<Box<Extension>>,
 }
@@ -59,6 +66,8 @@ impl WebSocketConn {
             pinged: false,
             read_by: Some(now.instant + timeouts.ping),
             write_by,
+            control: ControlRate::new(&limits),
+            pongs: None,
             extension: None,
         }
     }
@@ -122,14 +131,14 @@ impl WebSocketConn {
             Item::Binary(data) => Some(WebSocketEvent::Binary(data)),
             Item::Deflated(opcode, data) => Some(self.inflate(codec, opcode, &data)?),
             Item::Ping(payload) => {
-                if !self.close_sent {
-                    let key = (self.role == Role::Client).then(&mut key);
-                    ws::encode(Opcode::Pong, payload, key, &mut self.out);
-                    self.write_by.queued(now.instant, timeouts.write, self.out.len());
-                }
+                self.control.count(now.instant)?;
+                self.pong(now, timeouts, payload, key);
                 None
             }
-            Item::Pong(_) => None,
+            Item::Pong(_) => {
+                self.control.count(now.instant)?;
+                None
+            }
             Item::Close(frame) => {
                 // RFC 6455 §5.5.1: echo the code; a close without one is answered without one.
                 match &frame {
@@ -138,7 +147,7 @@ impl WebSocketConn {
                         let key = (self.role == Role::Client).then(&mut key);
                         ws::encode(Opcode::Close, &[], key, &mut self.out);
                         self.close_sent = true;
-                        self.write_by.queued(now.instant, timeouts.write, self.out.len());
+                        self.queued(now, timeouts);
                     }
                     None => {}
                 }
@@ -146,6 +155,29 @@ impl WebSocketConn {
                 Some(WebSocketEvent::Closed(frame))
             }
         })
+    }
+
+    /// Answers a ping, unless nothing more is said (§5.5.2).
+    fn pong(&mut self, now: Now, timeouts: &Timeouts, payload: &[u8], key: impl FnMut() -> [u8; 4]) {
+        if self.close_sent {
+            return;
+        }
+        let key = (self.role == Role::Client).then(key);
+        match &mut self.pongs {
+            Some(pongs) if pongs.are_enough() => {
+                let mut frame = Outbox::new();
+                ws::encode(Opcode::Pong, payload, key, &mut frame);
+                pongs.hold(mem::take(frame.tail()));
+            }
+            pongs => {
+                ws::encode(Opcode::Pong, payload, key, &mut self.out);
+                match pongs {
+                    Some(pongs) => pongs.queued(self.out.len()),
+                    None => *pongs = Some(Box::new(Pongs::first(self.out.len()))),
+                }
+                self.queued(now, timeouts);
+            }
+        }
     }
 
     fn inflate(
@@ -198,7 +230,7 @@ impl WebSocketConn {
             Some(deflated) => ws::encode_deflated(opcode, &deflated, key, &mut self.out),
             None => ws::encode(opcode, payload, key, &mut self.out),
         }
-        self.write_by.queued(now.instant, timeouts.write, self.out.len());
+        self.queued(now, timeouts);
     }
 
     /// Sends a text message that was framed before, for many; a server's.
@@ -213,7 +245,7 @@ impl WebSocketConn {
                 return self.send(now, timeouts, codec, Opcode::Text, frame.payload(), || [0; 4]);
             }
         }
-        self.write_by.queued(now.instant, timeouts.write, self.out.len());
+        self.queued(now, timeouts);
     }
 
     /// Begins the close handshake.
@@ -239,7 +271,7 @@ impl WebSocketConn {
 
     /// Reads again.
     pub fn resume(&mut self, now: Now, timeouts: &Timeouts) {
-        if core::mem::take(&mut self.paused) {
+        if mem::take(&mut self.paused) {
             self.pinged = false;
             self.read_by = Some(now.instant + timeouts.ping);
         }
@@ -269,6 +301,13 @@ impl WebSocketConn {
 
     /// Some of the outbox was written.
     pub fn wrote(&mut self, now: Now, timeouts: &Timeouts) {
+        if let Some(held) = self.pongs.as_mut().and_then(|pongs| pongs.wrote(self.out.len())) {
+            self.pongs = None;
+            if !held.is_empty() && !self.close_sent {
+                self.out.extend(&held);
+                self.pongs = Some(Box::new(Pongs::first(self.out.len())));
+            }
+        }
         self.write_by.wrote(now.instant, timeouts.write, self.out.len());
         if self.out.is_empty() && self.closing == Closing::Flushing {
             self.closing = Closing::Now;
@@ -304,7 +343,7 @@ impl WebSocketConn {
         self.pinged = true;
         ws::encode(Opcode::Ping, &[], (self.role == Role::Client).then(key), &mut self.out);
         self.read_by = Some(now.instant + timeouts.pong);
-        self.write_by.queued(now.instant, timeouts.write, self.out.len());
+        self.queued(now, timeouts);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
@@ -334,6 +373,14 @@ impl WebSocketConn {
         &self.out
     }
 
+    /// The outbox has grown.
+    fn queued(&mut self, now: Now, timeouts: &Timeouts) {
+        if let Some(pongs) = &mut self.pongs {
+            pongs.followed(self.out.len());
+        }
+        self.write_by.queued(now.instant, timeouts.write, self.out.len());
+    }
+
     fn close_with(
         &mut self,
         now: Now,
@@ -345,7 +392,7 @@ impl WebSocketConn {
         if !self.close_sent {
             self.close_sent = true;
             ws::encode_close(code, reason, (self.role == Role::Client).then(key), &mut self.out);
-            self.write_by.queued(now.instant, timeouts.write, self.out.len());
+            self.queued(now, timeouts);
         }
     }
 
