@@ -1,0 +1,203 @@
+// The chat of core/host/demo/chat, with its Python backend, in headless Chromium: two users, a page that goes, a path that breaks.
+
+const assert = require("node:assert/strict");
+const { spawn } = require("node:child_process");
+const fs = require("node:fs");
+const path = require("node:path");
+const { Brolly, check, eventually, freePort, sleep } = require("../checks.js");
+const { CHAT } = require("../pools/world.js");
+const { Relay } = require("../relay.js");
+
+/** Backend and server as the README starts them, but for the ports and for how long somebody counts as being there. */
+class House {
+  static async open(artefacts) {
+    const house = new House();
+    const [port, api, backend] = [await freePort(), await freePort(), await freePort()];
+    const log = fs.openSync(path.join(artefacts, `chat-${backend}.log`), "w");
+    const options = ["--port", backend, "--api", `127.0.0.1:${api}`];
+    const child = spawn("python3", [path.join(CHAT, "chat.py"), ...options], { stdio: ["ignore", log, log] });
+    Brolly.running.push({ child });
+    house.backend = child;
+    const numbers = { 8080: port, 8081: api, 8082: backend };
+    const text = fs.readFileSync(path.join(CHAT, "brolly.toml"), "utf8");
+    const file = path.join(artefacts, `chat-${port}.toml`);
+    fs.writeFileSync(file, text
+      .replace(/:(808\d)/g, (_, number) => `:${numbers[number]}`)
+      .replace('active_when_connected = "60s"', 'active_when_connected = "2s"')
+      .replace('root = "public"', `root = ${JSON.stringify(path.join(CHAT, "public"))}`));
+    house.server = await Brolly.serve(port, file);
+    house.relay = await new Relay(port).open();
+    // The first call may come before the backend listens.
+    await eventually(async () => await fetch(`http://127.0.0.1:${backend}`).then(() => true, () => false), "the backend does not listen");
+    return house;
+  }
+
+  async close() {
+    this.backend.kill();
+    await this.server.kill();
+    await this.relay.cut();
+  }
+}
+
+class Page {
+  static async open(context, url) {
+    const page = new Page();
+    page.page = await context.newPage();
+    page.errors = [];
+    page.page.on("pageerror", (error) => page.errors.push(error.message));
+    page.page.on("console", (message) => message.type() === "error" && message.text().startsWith("Swindon:") && page.errors.push(message.text()));
+    await page.page.goto(url);
+    return page;
+  }
+
+  /** Waits until this is what is found in the page. */
+  async has(note, find, expected) {
+    let found;
+    await eventually(async () => JSON.stringify((found = await find())) === JSON.stringify(expected), "").catch(() => {});
+    assert.deepEqual(found, expected, note);
+  }
+
+  async is(status) {
+    await this.has("state", () => this.page.locator("#state").getAttribute("data-status"), status);
+  }
+
+  async shows(...expected) {
+    const find = () => this.page.locator("#messages > li:not(.notice)").evaluateAll((items) => items.map((item) => [...item.children].map((part) => part.textContent).join(": ")));
+    await this.has("messages", find, expected);
+  }
+
+  /** Names and statuses; others may be there, too. */
+  async people(expected) {
+    const find = () => this.page.locator("#people > li").evaluateAll((items, names) => {
+      return Object.fromEntries(items.filter((item) => names.includes(item.textContent)).map((item) => [item.textContent, item.dataset.status]));
+    }, Object.keys(expected));
+    await this.has("people", find, expected);
+  }
+
+  /** How often the backend has said in the lobby that somebody went quiet. */
+  async notices(name) {
+    return await this.page.locator("#messages .notice", { hasText: `${name} has gone quiet` }).count();
+  }
+
+  async unread(expected) {
+    const find = () => this.page.locator("#rooms > li").evaluateAll((items) => Object.fromEntries(items.map(({ dataset }) => [dataset.room, Number(dataset.unread)])));
+    await this.has("unread", find, expected);
+  }
+
+  async say(text) {
+    await this.page.locator("#say input").fill(text);
+    await this.page.locator("#say input").press("Enter");
+    await this.has("input", () => this.page.locator("#say input").inputValue(), "");
+  }
+
+  async enter(room) {
+    await this.page.locator(`#rooms [data-room=${room}] button`).click();
+  }
+
+  async close() {
+    assert.deepEqual(this.errors, []);
+    await this.page.close();
+  }
+}
+
+const on = (name, run) => {
+  check(`rooms: ${name}`, async (setting) => {
+    const house = await House.open(setting.artefacts);
+    try {
+      await run(house, setting);
+    } finally {
+      await house.close();
+    }
+  });
+};
+
+on("two users talk, see what is unread, and who is there after a crash, a reconnect and a farewell", async (house, { context, artefacts }) => {
+  const ada = await Page.open(context, `${house.server.url}/?name=ada`);
+  await ada.is("active");
+  await ada.people({ ada: "active" });
+  const ben = await Page.open(context, `http://127.0.0.1:${house.relay.port}/?name=ben&active=2`);
+  for (const page of [ada, ben]) await page.people({ ada: "active", ben: "active" });
+  const said = [];
+  const say = async (page, name, text) => {
+    await page.say(text);
+    said.push(`${name}: ${text}`);
+  };
+  await say(ada, "ada", "hello, <b>Ben</b>");
+  await say(ben, "ben", "grüß dich ☂");
+  for (const page of [ada, ben]) await page.shows(...said);
+  assert.equal(await ben.page.locator("#messages b").count(), 0);
+
+  await ben.enter("garden");
+  await ben.shows();
+  await say(ada, "ada", "where are you?");
+  await ben.unread({ lobby: 1, garden: 0, kitchen: 0 });
+  await ben.say("among the roses");
+  await ben.shows("ben: among the roses");
+  await ada.shows(...said);
+  await ada.unread({ lobby: 0, garden: 1, kitchen: 0 });
+  await ben.enter("lobby");
+  await ben.shows(...said);
+  await ben.unread({ lobby: 0, garden: 0, kitchen: 0 });
+  await ada.page.screenshot({ path: path.join(artefacts, "rooms.png") });
+
+  await house.relay.cut();
+  await ben.is("wait");
+  await ada.people({ ada: "active", ben: "offline" });
+  await eventually(async () => (await ada.notices("ben")) > 0, "the backend is not told that ben went quiet");
+  await say(ada, "ada", "Ben?");
+  await house.relay.open();
+  await ben.page.reload();
+  await ada.people({ ada: "active", ben: "active" });
+  await ben.shows(...said);
+  const before = await ada.notices("ben");
+  await ben.close();
+  await ada.people({ ada: "active", ben: "offline" });
+  await eventually(async () => (await ada.notices("ben")) === before + 1, "the backend is not told again");
+  await ada.shows(...said);
+  await ada.close();
+});
+
+on("a path that breaks for a moment: the page comes back by itself, and nothing is missing or there twice", async (house, { context }) => {
+  const ada = await Page.open(context, `${house.server.url}/?name=ada`);
+  const ben = await Page.open(context, `http://127.0.0.1:${house.relay.port}/?name=ben`);
+  for (const page of [ada, ben]) await page.people({ ada: "active", ben: "active" });
+  const said = [];
+  for (let round = 0; round < 2; round += 1) {
+    await house.relay.cut();
+    await ben.is("wait");
+    for (const text of ["one", "two", "three"]) {
+      await ada.say(`${text}, while you were away`);
+      said.push(`ada: ${text}, while you were away`);
+    }
+    await house.relay.open();
+    await ben.is("active");
+    await ben.say("back again");
+    said.push("ben: back again");
+    for (const page of [ada, ben]) await page.shows(...said);
+    // Nobody has noticed anything.
+    for (const page of [ada, ben]) await page.people({ ada: "active", ben: "active" });
+  }
+  await sleep(300);
+  for (const page of [ada, ben]) await page.shows(...said);
+  await Promise.all([ada.close(), ben.close()]);
+});
+
+on("who has no name is asked for one, and who is there has a page of its own", async (house, { browser }) => {
+  const context = await browser.newContext();
+  const odd = await Page.open(context, `${house.server.url}/?name=${encodeURIComponent("a b")}`);
+  await odd.page.locator("#why", { hasText: "a name has letters" }).waitFor();
+  await odd.close();
+  const cleo = await Page.open(context, `${house.server.url}/presence.html`);
+  await cleo.page.locator("#who input").fill("cleo");
+  await cleo.page.locator("#who button").click();
+  await cleo.people({ cleo: "active" });
+  await cleo.page.locator("#presence").click();
+  await cleo.page.waitForURL("**/presence.html");
+  await cleo.people({ cleo: "active" });
+  const dan = await Page.open(context, `${house.server.url}/?name=dan&active=2`);
+  await cleo.people({ cleo: "active", dan: "active" });
+  await dan.close();
+  await cleo.people({ cleo: "active", dan: "offline" });
+  await cleo.close();
+  await context.close();
+});
