@@ -4,8 +4,13 @@ const assert = require("node:assert/strict");
 const path = require("node:path");
 const { chromium } = require("playwright-core");
 const { Brolly, check, eventually, main, options, sleep } = require("../checks.js");
+const { poolChecks } = require("../pools/checks.js");
+const { inPage } = require("../pools/world.js");
 const { Relay } = require("../relay.js");
+require("./rooms.js");
 require("./script.js");
+
+poolChecks("pools", ({ context }) => inPage(context));
 
 const FLAGS = [
   "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",

@@ -7,6 +7,8 @@ const path = require("node:path");
 const { EventSource, WebSocket: UndiciSocket } = require("undici");
 const { WebSocket, WebSocketServer } = require("ws");
 const { Brolly, check, eventually, freePort, main, options, sleep } = require("../checks.js");
+const { poolChecks } = require("../pools/checks.js");
+const { inNode } = require("../pools/world.js");
 const { Relay } = require("../relay.js");
 
 /** A WebSocket of `ws` whose messages are waited for one by one. */
@@ -231,7 +233,10 @@ check("ws: a server that is stopped says 1001", async () => {
   assert.equal(await server.exited, 0);
 });
 
-async function setUp() {
+let dial;
+poolChecks("pools", async () => (dial ??= await inNode(UndiciSocket)));
+
+async function setUp(artefacts) {
   const files = fs.mkdtempSync(path.join(os.tmpdir(), "brolly-node-"));
   fs.writeFileSync(path.join(files, "index.html"), "<title>node</title>");
   fs.writeFileSync(path.join(files, "big.bin"), Buffer.alloc(20_000_000, 1));
@@ -253,11 +258,11 @@ async function setUp() {
   });
   const demo = await Brolly.start("demo", "--threads", "3");
   const dev = await Brolly.start("dev", "--threads", "2", files, `/api/=http://127.0.0.1:${port}`);
-  return { demo, dev, backend, files, close: async () => fs.rmSync(files, { recursive: true }) };
+  return { artefacts, demo, dev, backend, files, close: async () => fs.rmSync(files, { recursive: true }) };
 }
 
 const chosen = options();
-setUp().then((setting) => main("node", setting, chosen.only)).catch((error) => {
+setUp(chosen.artefacts).then((setting) => main("node", setting, chosen.only)).catch((error) => {
   console.error(error);
   Brolly.killAll();
   process.exit(1);

@@ -45,7 +45,7 @@ const SUITES: [Suite; 7] = [
     },
     Suite {
         name: "node",
-        about: "WebSockets and event streams, by `ws` and `undici`",
+        about: "WebSockets, event streams and session pools, by `ws`, `undici` and a client as Swindon's is",
         needs: "Node.js 20 or later, npm",
         limit: Duration::from_secs(120),
         run: scripts::node,
@@ -59,8 +59,8 @@ const SUITES: [Suite; 7] = [
     },
     Suite {
         name: "browser",
-        about: "brolly.js and the chat room in headless Chromium, over all three transports",
-        needs: "Chromium, Node.js 20 or later, npm",
+        about: "brolly.js, the chat room, session pools and their chat, in headless Chromium",
+        needs: "Chromium, Node.js 20 or later, npm, Python 3.11 or later",
         limit: Duration::from_secs(600),
         run: scripts::browser,
     },

@@ -50,8 +50,10 @@ fn in_node(suite: &str, bench: &Bench, binary: &Binary, limit: Duration) -> Outc
 }
 
 pub(super) fn browser(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
-    match tools::chromium().and_then(|chromium| Ok((chromium, tools::node_with_packages(bench)?))) {
-        Ok((chromium, (node, modules))) => {
+    // The backend of the chat on session pools is in Python.
+    let needed = || Ok((tools::chromium()?, tools::python3()?, tools::node_with_packages(bench)?));
+    match needed() {
+        Ok((chromium, _, (node, modules))) => {
             let mut command = Command::new(node);
             command.env("NODE_PATH", modules).arg(bench.home().join("clients/browser/main.js"));
             command.arg("--chromium").arg(chromium);
