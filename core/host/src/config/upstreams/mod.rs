@@ -192,10 +192,12 @@ fn is_token(name: &str) -> bool {
 
 fn host(value: &DeValue<'_>) -> Result<HostField, String> {
     let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    // More likely a slip of the pen than a machine of that name.
+    let is_slip = |name: &str| !name.contains(['.', ':']) && ["keep", "upstream"].iter().any(|word| name.starts_with(word));
     match string(value)? {
         "keep" => Ok(HostField::Keep),
         "upstream" => Ok(HostField::Upstream),
-        name if name.contains(['.', ':']) && name.bytes().all(is_host) => Ok(HostField::Name(name.into())),
+        name if !name.is_empty() && name.bytes().all(is_host) && !is_slip(name) => Ok(HostField::Name(name.into())),
         name => Err(format!("must be \"keep\", \"upstream\" or a name such as \"app.example.org\", not \"{name}\"")),
     }
 }

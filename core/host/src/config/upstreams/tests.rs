@@ -76,6 +76,12 @@ fn an_upstream_with_everything() {
 }
 
 #[test]
+fn a_host_needs_no_dot() {
+    let config = parse("[upstreams.a]\nurl = 'http://x'\nhost = 'intranet'").unwrap();
+    assert_eq!(config.upstreams.first().unwrap().host, HostField::Name("intranet".into()));
+}
+
+#[test]
 fn mistakes_have_a_line_and_say_what_to_write_instead() {
     let server = "[upstreams.a]\nurl = 'http://x'\n";
     for (text, message) in [
