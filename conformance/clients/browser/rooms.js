@@ -1,7 +1,7 @@
 // The chat of core/host/demo/chat, with its Python backend, in headless Chromium: two users, a page that goes, a path that breaks.
 
 const assert = require("node:assert/strict");
-const { spawn } = require("node:child_process");
+const { execFileSync, spawn } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
 const { Brolly, check, eventually, freePort, sleep } = require("../checks.js");
@@ -10,7 +10,7 @@ const { Relay } = require("../relay.js");
 
 /** Backend and server as the README starts them, but for the ports and for how long somebody counts as being there. */
 class House {
-  static async open(artefacts) {
+  static async open(artefacts, { imported = false } = {}) {
     const house = new House();
     const [port, api, backend] = [await freePort(), await freePort(), await freePort()];
     const log = fs.openSync(path.join(artefacts, `chat-${backend}.log`), "w");
@@ -19,12 +19,17 @@ class House {
     Brolly.running.push({ child });
     house.backend = child;
     const numbers = { 8080: port, 8081: api, 8082: backend };
-    const text = fs.readFileSync(path.join(CHAT, "brolly.toml"), "utf8");
-    const file = path.join(artefacts, `chat-${port}.toml`);
-    fs.writeFileSync(file, text
+    const place = (text) => text
       .replace(/:(808\d)/g, (_, number) => `:${numbers[number]}`)
-      .replace('active_when_connected = "60s"', 'active_when_connected = "2s"')
-      .replace('root = "public"', `root = ${JSON.stringify(path.join(CHAT, "public"))}`));
+      .replace(/(active_when_connected = "|new-connection-idle-timeout: )60s/, "$12s")
+      .replace(/"public"|.\/public/, JSON.stringify(path.join(CHAT, "public")));
+    const [from, file] = [imported ? "swindon.yaml" : "brolly.toml", path.join(artefacts, `chat-${port}.toml`)];
+    let text = place(fs.readFileSync(path.join(CHAT, from), "utf8"));
+    if (imported) {
+      fs.writeFileSync(`${file}.yaml`, text);
+      text = execFileSync(Brolly.binary, ["import", `${file}.yaml`], { encoding: "utf8" });
+    }
+    fs.writeFileSync(file, text);
     house.server = await Brolly.serve(port, file);
     house.relay = await new Relay(port).open();
     // The first call may come before the backend listens.
@@ -100,9 +105,9 @@ class Page {
   }
 }
 
-const on = (name, run) => {
+const on = (name, run, options) => {
   check(`rooms: ${name}`, async (setting) => {
-    const house = await House.open(setting.artefacts);
+    const house = await House.open(setting.artefacts, options);
     try {
       await run(house, setting);
     } finally {
@@ -111,7 +116,7 @@ const on = (name, run) => {
   });
 };
 
-on("two users talk, see what is unread, and who is there after a crash, a reconnect and a farewell", async (house, { context, artefacts }) => {
+async function anEvening(house, { context, artefacts }) {
   const ada = await Page.open(context, `${house.server.url}/?name=ada`);
   await ada.is("active");
   await ada.people({ ada: "active" });
@@ -155,7 +160,10 @@ on("two users talk, see what is unread, and who is there after a crash, a reconn
   await eventually(async () => (await ada.notices("ben")) === before + 1, "the backend is not told again");
   await ada.shows(...said);
   await ada.close();
-});
+}
+
+on("two users talk, see what is unread, and who is there after a crash, a reconnect and a farewell", anEvening);
+on("the same with what `brolly import` makes of a configuration of Swindon", anEvening, { imported: true });
 
 on("a path that breaks for a moment: the page comes back by itself, and nothing is missing or there twice", async (house, { context }) => {
   const ada = await Page.open(context, `${house.server.url}/?name=ada`);

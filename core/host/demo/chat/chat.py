@@ -58,6 +58,7 @@ class Chat:
                 raise Refusal(503, "the house is full")
             seen, last = dict(self.seen.setdefault(user, dict(self.last))), dict(self.last)
             users = list(self.seen)
+        print(user, "is", meta["connection_id"], file=sys.stderr)
         connection = f"/v1/connection/{meta['connection_id']}"
         self.api("PUT", f"{connection}/lattices/chat/rooms", {
             "shared": {room: {"last_counter": last[room]} for room in ROOMS},

@@ -83,7 +83,7 @@ function show({ id, who, text, at }) {
   if (id && shown.some((item) => item.dataset.id === String(id))) return;
   const item = document.createElement("li");
   if (id) item.dataset.id = id;
-  item.title = new Date(at * 1_000).toLocaleString();
+  if (at) item.title = new Date(at * 1_000).toLocaleString();
   item.classList.toggle("notice", !who);
   item.classList.toggle("own", who === me.user_id);
   for (const [name, content] of [["name", who], ["text", text]]) {

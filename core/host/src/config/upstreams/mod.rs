@@ -193,7 +193,8 @@ fn is_token(name: &str) -> bool {
 fn host(value: &DeValue<'_>) -> Result<HostField, String> {
     let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
     // More likely a slip of the pen than a machine of that name.
-    let is_slip = |name: &str| !name.contains(['.', ':']) && ["keep", "upstream"].iter().any(|word| name.starts_with(word));
+    let is_slip =
+        |name: &str| !name.contains(['.', ':']) && ["keep", "upstream"].iter().any(|word| name.starts_with(word));
     match string(value)? {
         "keep" => Ok(HostField::Keep),
         "upstream" => Ok(HostField::Upstream),
