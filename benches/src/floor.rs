@@ -13,7 +13,7 @@ use std::net::{TcpListener, TcpStream};
 pub enum Mode {
     /// One write for each read that ends with a blank line.
     Http,
-    /// A WebSocket that sends frames of 64 bytes back: one write for each read.
+    /// A WebSocket that sends frames back: one write for each read.
     Echo,
     /// One write to each subscriber for each `POST`; subscribers are WebSockets or event streams.
     FanOut,
@@ -41,9 +41,6 @@ const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgra
     sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 const EVENT_STREAM: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\nconnection: close\r\n\r\n:\n\n";
-/// A frame with 64 bytes from a client, and to one.
-const MASKED: usize = 70;
-const UNMASKED: usize = 66;
 /// FIN and the opcode of a Close frame.
 const CLOSE: u8 = 0x88;
 /// About as long as the frame and the event with which brolly delivers 100 bytes.
@@ -87,6 +84,8 @@ struct Floor {
 struct Socket {
     stream: TcpStream,
     kind: Kind,
+    /// How much of a frame is still to come.
+    rest: usize,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -98,7 +97,6 @@ enum Kind {
 
 /// Answers that are known before the question.
 struct Wires {
-    echoes: Vec<u8>,
     frame: Vec<u8>,
     event: Vec<u8>,
 }
@@ -110,7 +108,7 @@ impl Floor {
             self.sockets.len() - 1
         });
         self.epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
-        self.sockets[index] = Some(Socket { stream, kind: Kind::Http });
+        self.sockets[index] = Some(Socket { stream, kind: Kind::Http, rest: 0 });
         Ok(())
     }
 
@@ -147,13 +145,13 @@ impl Floor {
                 socket.kind = if is_websocket { Kind::WebSocket } else { Kind::EventStream };
                 socket.stream.write_all(if is_websocket { SWITCHING } else { EVENT_STREAM })?;
             }
-            (Kind::WebSocket, _) if input.first() == Some(&CLOSE) => {
+            (Kind::WebSocket, _) if socket.rest == 0 && input.first() == Some(&CLOSE) => {
                 socket.stream.write_all(&[CLOSE, 0])?;
                 return Ok(false);
             }
             (Kind::WebSocket, _) => {
-                let bytes = input.len() / MASKED * UNMASKED;
-                socket.stream.write_all(&self.wires.echoes[..bytes.min(self.wires.echoes.len())])?;
+                let echoed = echoed(input, &mut socket.rest);
+                socket.stream.write_all(&input[..echoed])?;
             }
             (Kind::EventStream, _) => {}
         }
@@ -174,11 +172,29 @@ impl Floor {
 
 impl Wires {
     fn new() -> Self {
-        let echo = [&[0x81, 64][..], &[b'x'; 64]].concat();
         let mut data = vec![b'x'; MESSAGE];
         data[0] = MARK;
         let frame = [&[0x81, 126, 0, MESSAGE as u8][..], &data].concat();
         let event = [b"data: ", &data[..], b"\n\n"].concat();
-        Self { echoes: echo.repeat(64), frame, event }
+        Self { frame, event }
     }
+}
+
+/// How many bytes go back for `input`: all but the masking keys. The clients only count. `rest` is what is still to come of the
+/// frame that was begun; a header that is cut in two is not understood.
+fn echoed(input: &[u8], rest: &mut usize) -> usize {
+    const KEY: usize = 4;
+    let (mut at, mut keys) = (*rest, 0);
+    while let Some(header) = input.get(at..).filter(|header| !header.is_empty()) {
+        let length = match header {
+            [_, 0xFE, a, b, ..] => 4 + usize::from(u16::from_be_bytes([*a, *b])),
+            [_, 0xFF, _, _, _, _, _, a, b, c, ..] => 10 + u32::from_be_bytes([0, *a, *b, *c]) as usize,
+            [_, length, ..] => 2 + usize::from(length & 0x7F),
+            [_] | [] => 0,
+        };
+        keys += KEY;
+        at += KEY + length;
+    }
+    *rest = at - input.len();
+    input.len() - keys.min(input.len())
 }

@@ -81,20 +81,21 @@ fn compare(options: &Options) -> io::Result<()> {
     let began = Instant::now();
     pin(SERVERS).map_err(|error| io::Error::other(format!("two cores are needed: {error}")))?;
     pin(CLIENTS).map_err(|error| io::Error::other(format!("two cores are needed: {error}")))?;
-    let mut peers = Vec::new();
-    for peer in Peer::ALL {
-        match peer.program() {
-            Ok(_) => peers.push(peer),
-            Err(how) => println!("{} is missing: {how}", peer.name()),
-        }
-    }
+    let installed = |peers: &[Peer]| -> Vec<Peer> {
+        let is_there =
+            |peer: &Peer| peer.program().inspect_err(|how| println!("{} is missing: {how}", peer.name())).is_ok();
+        peers.iter().copied().filter(is_there).collect()
+    };
+    let peers = installed(&Peer::EDGE);
     let stage = Stage::new()?;
     let backend = stage.start(Peer::Floor(brolly_benches::floor::Mode::Http), ([127, 0, 0, 1], 0).into(), &[])?;
 
-    heading("CPU time per operation, relative to the floor", &peers, "floor");
-    for task in Task::ALL.into_iter().filter(|task| task.name().contains(&options.only)) {
-        let rest = AT_MOST.saturating_sub(began.elapsed());
-        row(task, &peers, &stage, &backend, options, rest)?;
+    for (tasks, peers) in [(&Task::ECHO[..], &installed(&Peer::ECHO)), (&Task::EDGE, &peers)] {
+        heading("CPU time per operation, relative to the floor", peers, "floor");
+        for task in tasks.iter().filter(|task| task.name().contains(&options.only)) {
+            let rest = AT_MOST.saturating_sub(began.elapsed());
+            row(*task, peers, &stage, &backend, options, rest)?;
+        }
     }
     heading(&format!("User memory of an idle connection, of {IDLE}"), &peers, "");
     for (name, budget, open) in MEMORY {

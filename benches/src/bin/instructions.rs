@@ -28,7 +28,7 @@ struct Count {
 
 fn counts() -> Vec<Count> {
     let get = |path: &str, connections| Work::Get { path: path.into(), connections };
-    let echo = |connections, in_flight| Work::Echo { path: "/-/echo".into(), connections, in_flight };
+    let echo = |connections, bytes, in_flight| Work::Echo { path: "/-/echo".into(), connections, bytes, in_flight };
     let fan_out = |burst| Work::FanOut {
         subscribe: "/-/ws?topic=a".into(),
         transport: Transport::WebSocket,
@@ -38,9 +38,11 @@ fn counts() -> Vec<Count> {
     };
     let count = |name, budget, work, operations| Count { name, budget, work, operations };
     vec![
-        count("64 B echo, one connection", 1_000, echo(1, 1), [2_000, 10_000]),
-        count("64 B echo, 64 connections", 1_000, echo(64, 1), [2_000, 10_000]),
-        count("64 B echo, 16 in flight on each", 1_000, echo(64, 16), [10_000, 50_000]),
+        count("64 B echo, one connection", 1_000, echo(1, 64, 1), [2_000, 10_000]),
+        count("64 B echo, 64 connections", 1_000, echo(64, 64, 1), [2_000, 10_000]),
+        count("64 B echo, 16 in flight on each", 1_000, echo(64, 64, 16), [10_000, 50_000]),
+        count("1 KiB echo, one connection", 1_000, echo(1, 1024, 1), [2_000, 10_000]),
+        count("64 KiB echo, one connection", 25_000, echo(1, 64 * 1024, 1), [200, 1_000]),
         count("tiny GET, one connection", 3_500, get("/tiny.txt", 1), [2_000, 10_000]),
         count("tiny GET, 64 connections", 3_500, get("/tiny.txt", 64), [2_000, 10_000]),
         count("proxied GET, one connection", 12_000, get("/api/tiny", 1), [2_000, 10_000]),

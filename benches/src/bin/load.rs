@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const USAGE: &str = "usage: load [--core N] [--seconds N] PID ADDRESS WORK
   get PATH CONNECTIONS
-  echo PATH CONNECTIONS IN_FLIGHT
+  echo PATH CONNECTIONS BYTES IN_FLIGHT
   ws SUBSCRIBE_PATH PUBLISH_PATH SUBSCRIBERS BURST
   sse SUBSCRIBE_PATH PUBLISH_PATH SUBSCRIBERS BURST
   open PATH CONNECTIONS";
@@ -59,9 +59,12 @@ fn parse(arguments: &[String]) -> Option<(u32, SocketAddr, Work)> {
     let number = |text: &String| text.parse::<usize>().ok();
     let work = match (kind.as_str(), rest) {
         ("get", [path, connections]) => Work::Get { path: path.clone(), connections: number(connections)? },
-        ("echo", [path, connections, in_flight]) => {
-            Work::Echo { path: path.clone(), connections: number(connections)?, in_flight: number(in_flight)? }
-        }
+        ("echo", [path, connections, bytes, in_flight]) => Work::Echo {
+            path: path.clone(),
+            connections: number(connections)?,
+            bytes: number(bytes)?,
+            in_flight: number(in_flight)?,
+        },
         ("ws" | "sse", [subscribe, publish, subscribers, burst]) => Work::FanOut {
             subscribe: subscribe.clone(),
             transport: if kind == "ws" { Transport::WebSocket } else { Transport::EventStream },

@@ -3,8 +3,12 @@
 use super::PATIENCE;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{setsockopt, sockopt::SndBuf};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+
+/// Bytes that the system keeps of what a client sends; Linux doubles it.
+const SEND_BUFFER: usize = 128 * 1024;
 
 /// Connected sockets, known by their index.
 #[derive(Debug)]
@@ -53,6 +57,8 @@ impl Clients {
     pub(super) fn connect(&mut self, index: usize) -> io::Result<()> {
         let stream = TcpStream::connect(self.address)?;
         stream.set_nodelay(true)?;
+        // A whole message is taken at once: nobody here waits for a server that waits for us.
+        setsockopt(&stream, SndBuf, &SEND_BUFFER)?;
         self.epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
         if let Some(old) = self.streams.get_mut(index) {
             *old = stream;

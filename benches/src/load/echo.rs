@@ -6,27 +6,36 @@ use crate::rig::client_frame;
 use std::io;
 use std::net::SocketAddr;
 
-/// A frame from the server with the payload below.
-const FRAME: usize = 2 + PAYLOAD.len();
-const PAYLOAD: [u8; 64] = [b'x'; 64];
+/// The masking key of a frame, which a server's frame has not (RFC 6455 §5.1).
+const KEY: usize = 4;
 
 /// WebSockets that send so many messages, wait for as many, and do it again.
 pub(super) struct Echo {
     clients: Clients,
     frames: Vec<u8>,
     in_flight: usize,
-    /// What is missing, in bytes.
+    /// How long the echoes are.
+    length: usize,
+    /// What is missing of them, in bytes.
     missing: Vec<usize>,
 }
 
 impl Echo {
-    pub(super) fn start(address: SocketAddr, path: &str, connections: usize, in_flight: usize) -> io::Result<Self> {
+    pub(super) fn start(
+        address: SocketAddr,
+        path: &str,
+        connections: usize,
+        bytes: usize,
+        in_flight: usize,
+    ) -> io::Result<Self> {
         let mut clients = Clients::open(address, connections, &http::upgrade(path))?;
-        let frames = client_frame(&PAYLOAD).repeat(in_flight);
+        let frame = client_frame(&vec![b'x'; bytes]);
+        let length = (frame.len() - KEY) * in_flight;
+        let frames = frame.repeat(in_flight);
         for index in 0..connections {
             clients.write(index, &frames)?;
         }
-        Ok(Self { clients, frames, in_flight, missing: vec![FRAME * in_flight; connections] })
+        Ok(Self { clients, frames, in_flight, length, missing: vec![length; connections] })
     }
 }
 
@@ -42,7 +51,7 @@ impl Load for Echo {
                     Some(0) => {
                         done += self.in_flight as u64;
                         io::Write::write_all(stream, &self.frames)?;
-                        FRAME * self.in_flight
+                        self.length
                     }
                     Some(missing) => missing,
                 };

@@ -33,12 +33,14 @@ pub enum Work {
         /// How many connections.
         connections: usize,
     },
-    /// WebSockets that send messages of 64 bytes and wait for their echoes. An operation is a message.
+    /// WebSockets that send messages and wait for their echoes. An operation is a message.
     Echo {
         /// The path.
         path: String,
         /// How many connections.
         connections: usize,
+        /// How long a message is.
+        bytes: usize,
         /// How many messages are sent at a time.
         in_flight: usize,
     },
@@ -107,8 +109,8 @@ impl Outcome {
 pub fn run(address: SocketAddr, pid: u32, work: &Work, until: Until) -> io::Result<Outcome> {
     let mut load: Box<dyn Load> = match work {
         Work::Get { path, connections } => Box::new(http::Get::start(address, path, *connections)?),
-        Work::Echo { path, connections, in_flight } => {
-            Box::new(echo::Echo::start(address, path, *connections, *in_flight)?)
+        Work::Echo { path, connections, bytes, in_flight } => {
+            Box::new(echo::Echo::start(address, path, *connections, *bytes, *in_flight)?)
         }
         Work::FanOut { subscribe, transport, publish, subscribers, burst } => {
             let subscribers = open(address, subscribe, *transport, *subscribers)?;

@@ -4,10 +4,15 @@ use super::Peer;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where Debian puts nchan.
 pub(super) const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
+
+/// A file of what is built and installed in `peers/`, apart from the workspace.
+pub(super) fn peers(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(file)
+}
 
 /// Where things are.
 pub(super) struct Place<'a> {
@@ -19,25 +24,35 @@ pub(super) struct Place<'a> {
     pub(super) public: &'a Path,
 }
 
-/// Writes the configuration; the command line.
+/// Writes the configuration, if there is one; the command line.
 pub(super) fn arguments(peer: Peer, place: &Place<'_>) -> io::Result<Vec<String>> {
-    let (name, text) = match peer {
-        Peer::Floor(mode) => return Ok(vec![mode.name().into(), place.address.to_string()]),
-        Peer::Brolly | Peer::BrollySmol => ("brolly.toml", brolly(place)),
-        Peer::Nginx => ("nginx.conf", nginx(place)),
-        Peer::Haproxy => ("haproxy.cfg", haproxy(place)),
-        Peer::Caddy => ("Caddyfile", caddy(place)),
+    let written = |name: &str, text: String| {
+        let file = place.directory.join(name);
+        fs::write(&file, text)?;
+        io::Result::Ok(file.display().to_string())
     };
-    let file = place.directory.join(name);
-    fs::write(&file, text)?;
-    let file = file.display().to_string();
     let directory = place.directory.display().to_string();
+    let address = place.address.to_string();
     Ok(match peer {
-        Peer::Floor(_) => Vec::new(),
-        Peer::Brolly | Peer::BrollySmol => vec!["serve".into(), "--config".into(), file],
-        Peer::Nginx => vec!["-p".into(), directory, "-e".into(), "stderr".into(), "-c".into(), file],
-        Peer::Haproxy => vec!["-db".into(), "-f".into(), file],
-        Peer::Caddy => vec!["run".into(), "--adapter".into(), "caddyfile".into(), "--config".into(), file],
+        Peer::Floor(mode) => vec![mode.name().into(), address],
+        Peer::Brolly | Peer::BrollySmol => {
+            vec!["serve".into(), "--config".into(), written("brolly.toml", brolly(place))?]
+        }
+        Peer::Nginx => {
+            let file = written("nginx.conf", nginx(place))?;
+            vec!["-p".into(), directory, "-e".into(), "stderr".into(), "-c".into(), file]
+        }
+        Peer::Haproxy => vec!["-db".into(), "-f".into(), written("haproxy.cfg", haproxy(place))?],
+        Peer::Caddy => {
+            let file = written("Caddyfile", caddy(place))?;
+            vec!["run".into(), "--adapter".into(), "caddyfile".into(), "--config".into(), file]
+        }
+        Peer::FastWebSockets => vec!["fastwebsockets".into(), address],
+        Peer::Tungstenite => vec!["tungstenite".into(), address],
+        Peer::Ws => {
+            let script = peers("ws.js").display().to_string();
+            vec![script, place.address.ip().to_string(), place.address.port().to_string()]
+        }
     })
 }
 

@@ -38,6 +38,12 @@ pub enum Peer {
     Haproxy,
     /// Caddy.
     Caddy,
+    /// fastwebsockets, on tokio.
+    FastWebSockets,
+    /// tungstenite, on tokio.
+    Tungstenite,
+    /// `ws`, on Node.js.
+    Ws,
 }
 
 /// What is done with it.
@@ -53,6 +59,10 @@ pub enum Task {
     Echo,
     /// 16 in flight.
     Echo16,
+    /// 1 KiB, one in flight.
+    EchoKib,
+    /// 64 KiB, one in flight.
+    Echo64Kib,
     /// One message of 100 bytes.
     FanOut,
     /// 16 at a time.
@@ -66,19 +76,19 @@ pub enum Task {
 }
 
 impl Task {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
+    /// All but echoes.
+    pub const EDGE: [Self; 8] = [
         Self::TinyGet,
         Self::File,
         Self::Proxied,
-        Self::Echo,
-        Self::Echo16,
         Self::FanOut,
         Self::Burst,
         Self::Events,
         Self::OpenClose,
         Self::OpenCloseSubscribed,
     ];
+    /// The echoes.
+    pub const ECHO: [Self; 4] = [Self::Echo, Self::Echo16, Self::EchoKib, Self::Echo64Kib];
 
     /// For the table.
     pub const fn name(self) -> &'static str {
@@ -86,8 +96,10 @@ impl Task {
             Self::TinyGet => "tiny GET, kept alive",
             Self::File => "file of 1 KiB",
             Self::Proxied => "small reverse-proxied request",
-            Self::Echo => "WebSocket echo of 64 B, one in flight",
-            Self::Echo16 => "the same, 16 in flight",
+            Self::Echo => "WebSocket echo of 64 B",
+            Self::Echo16 => "WebSocket echo of 64 B, 16 in flight",
+            Self::EchoKib => "WebSocket echo of 1 KiB",
+            Self::Echo64Kib => "WebSocket echo of 64 KiB",
             Self::FanOut => "one message of 100 B to 1,000 sockets",
             Self::Burst => "the same in bursts of 16",
             Self::Events => "one event to 1,000 event streams",
@@ -102,7 +114,7 @@ impl Task {
             Self::TinyGet => 1.1,
             Self::File => 1.4,
             Self::Proxied => 2.3,
-            Self::Echo => 1.03,
+            Self::Echo | Self::EchoKib | Self::Echo64Kib => 1.03,
             Self::Echo16 => 1.2,
             Self::FanOut | Self::Events | Self::OpenClose | Self::OpenCloseSubscribed => 1.05,
             Self::Burst => 0.33,
@@ -113,7 +125,7 @@ impl Task {
     pub const fn floor(self) -> (Self, Mode) {
         match self {
             Self::TinyGet | Self::File | Self::Proxied => (Self::TinyGet, Mode::Http),
-            Self::Echo | Self::Echo16 | Self::OpenClose => (self, Mode::Echo),
+            Self::Echo | Self::Echo16 | Self::EchoKib | Self::Echo64Kib | Self::OpenClose => (self, Mode::Echo),
             Self::FanOut | Self::Burst => (Self::FanOut, Mode::FanOut),
             Self::Events => (self, Mode::FanOut),
             Self::OpenCloseSubscribed => (Self::OpenClose, Mode::Echo),
@@ -123,11 +135,9 @@ impl Task {
     /// What the clients do. `None` if the peer has no such thing.
     pub fn work(self, peer: Peer) -> Option<Work> {
         let get = |path: &str| Some(Work::Get { path: path.into(), connections: CONNECTIONS });
-        let echo = |in_flight| match peer {
-            Peer::Floor(_) | Peer::Brolly | Peer::BrollySmol => {
-                Some(Work::Echo { path: "/-/echo".into(), connections: CONNECTIONS, in_flight })
-            }
+        let echo = |bytes, in_flight| match peer {
             Peer::Nginx | Peer::Haproxy | Peer::Caddy => None,
+            _ => Some(Work::Echo { path: "/-/echo".into(), connections: CONNECTIONS, bytes, in_flight }),
         };
         let fan_out = |transport, burst| {
             let [subscribe, publish] = topic(peer, transport)?.map(Into::into);
@@ -137,17 +147,20 @@ impl Task {
             Self::TinyGet => match peer {
                 Peer::Floor(_) | Peer::Brolly | Peer::BrollySmol => get("/tiny.txt"),
                 Peer::Nginx | Peer::Haproxy | Peer::Caddy => get("/status"),
+                Peer::FastWebSockets | Peer::Tungstenite | Peer::Ws => None,
             },
             Self::File => match peer {
                 Peer::Brolly | Peer::BrollySmol | Peer::Nginx | Peer::Caddy => get("/1k.bin"),
-                Peer::Floor(_) | Peer::Haproxy => None,
+                _ => None,
             },
             Self::Proxied => match peer {
                 Peer::Brolly | Peer::BrollySmol | Peer::Nginx | Peer::Caddy | Peer::Haproxy => get("/api/tiny"),
-                Peer::Floor(_) => None,
+                _ => None,
             },
-            Self::Echo => echo(1),
-            Self::Echo16 => echo(16),
+            Self::Echo => echo(64, 1),
+            Self::Echo16 => echo(64, 16),
+            Self::EchoKib => echo(1024, 1),
+            Self::Echo64Kib => echo(64 * 1024, 1),
             Self::FanOut => fan_out(Transport::WebSocket, 1),
             Self::Burst => fan_out(Transport::WebSocket, 16),
             Self::Events => fan_out(Transport::EventStream, 1),
@@ -155,7 +168,7 @@ impl Task {
                 Peer::Floor(_) | Peer::Brolly | Peer::BrollySmol => {
                     Some(Work::OpenClose { path: "/-/echo".into(), connections: 16 })
                 }
-                Peer::Nginx | Peer::Haproxy | Peer::Caddy => None,
+                _ => None,
             },
             Self::OpenCloseSubscribed => {
                 let [subscribe, _] = topic(peer, Transport::WebSocket)?;
@@ -176,13 +189,15 @@ fn topic(peer: Peer, transport: Transport) -> Option<[&'static str; 2]> {
         }
         (Peer::Nginx, Transport::WebSocket) => Some(["/sub/a", "/pub/a"]),
         (Peer::Nginx, Transport::EventStream) => Some(["/sub/b", "/pub/b"]),
-        (Peer::Haproxy | Peer::Caddy, _) => None,
+        (Peer::Haproxy | Peer::Caddy | Peer::FastWebSockets | Peer::Tungstenite | Peer::Ws, _) => None,
     }
 }
 
 impl Peer {
-    /// All but the floor.
-    pub const ALL: [Self; 5] = [Self::Brolly, Self::BrollySmol, Self::Nginx, Self::Haproxy, Self::Caddy];
+    /// Those that have routes.
+    pub const EDGE: [Self; 5] = [Self::Brolly, Self::BrollySmol, Self::Nginx, Self::Haproxy, Self::Caddy];
+    /// Those that echo.
+    pub const ECHO: [Self; 5] = [Self::Brolly, Self::BrollySmol, Self::FastWebSockets, Self::Tungstenite, Self::Ws];
 
     /// For the table.
     pub const fn name(self) -> &'static str {
@@ -193,6 +208,9 @@ impl Peer {
             Self::Nginx => "nginx + nchan",
             Self::Haproxy => "HAProxy",
             Self::Caddy => "Caddy",
+            Self::FastWebSockets => "fastwebsockets",
+            Self::Tungstenite => "tokio-tungstenite",
+            Self::Ws => "Node ws",
         }
     }
 
@@ -218,6 +236,14 @@ impl Peer {
             Self::Nginx => (theirs("nginx"), "apt-get install nginx libnginx-mod-nchan"),
             Self::Haproxy => (theirs("haproxy"), "apt-get install haproxy"),
             Self::Caddy => (theirs("caddy"), "apt-get install caddy"),
+            Self::FastWebSockets | Self::Tungstenite => {
+                let build = "cargo build --release --manifest-path benches/peers/Cargo.toml";
+                (configs::peers("target/release/brolly-bench-peers"), build)
+            }
+            Self::Ws if !configs::peers("node_modules/ws").exists() => {
+                (PathBuf::new(), "npm install --prefix benches/peers")
+            }
+            Self::Ws => (theirs("node"), "apt-get install nodejs"),
         };
         if program.exists() { Ok(program) } else { Err(instead) }
     }
