@@ -15,6 +15,7 @@ pub use client::{ClientConn, ClientEvent, Message, Patience, Whole, encode_end, 
 pub use opening::{Opened, OpeningConn, OpeningError, Refusal};
 pub use server::{Content, ServerConn, ServerEvent};
 pub use tunnel::TunnelConn;
+pub(crate) use websocket::into_bytes;
 pub use websocket::{WebSocketConn, WebSocketEvent};
 
 use crate::http1::{self, Fields};

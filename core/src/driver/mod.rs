@@ -23,7 +23,7 @@ pub use runtime::{Done, Runtime, Stream, Task, Timing, Work};
 
 use crate::mailbox::{Receiver, SendError, Sender};
 use crate::shard::{ConnId, Effect, Mail, Shard};
-use crate::time::Instant;
+use crate::time::Now;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -36,8 +36,8 @@ use core::task::{Context, Poll, Waker};
 use sockets::Sockets;
 use wakeups::Wakeups;
 
-/// Bytes of the read buffer. One per shard.
-const BUFFER: usize = 64 * 1024;
+/// Bytes of the read buffer. One per shard. A message of 64 KiB comes at once with the header of its frame.
+const BUFFER: usize = 68 * 1024;
 /// Turns before other futures of the thread get theirs.
 const TURNS: usize = 16;
 /// Connections accepted, and mail read, in one turn.
@@ -113,45 +113,41 @@ impl<R: Runtime> Driver<R> {
         self.overflow.iter().map(VecDeque::len).sum()
     }
 
-    /// Does what there is to do now; says whether there may be more.
+    /// Does what there is to do now; says whether there may be more. Looks at the clock once.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut is_busy = self.receive_mail();
-        self.visit_ready();
-        is_busy |= self.accept(cx);
-        let was_full = !self.shard.is_accepting();
         let now = self.runtime.now();
+        let mut is_busy = self.receive_mail(now);
+        self.visit_ready(now);
+        is_busy |= self.accept(now, cx);
+        let was_full = !self.shard.is_accepting();
         if self.shard.poll_timeout().is_some_and(|at| at <= now.instant) {
             self.shard.handle_timeout(now);
         }
-        is_busy |= self.flush();
+        is_busy |= self.flush(now);
         // Whoever waits at the door was not asked for while there was no room, so that nobody will wake us for him.
         is_busy |= was_full && self.shard.is_accepting();
-        is_busy | self.has_backlog()
+        is_busy | self.shard.has_backlog()
     }
 
-    fn has_backlog(&self) -> bool {
-        self.shard.poll_timeout() == Some(Instant::default())
-    }
-
-    fn receive_mail(&mut self) -> bool {
+    fn receive_mail(&mut self, now: Now) -> bool {
         for _ in 0..BATCH {
             // A shard that has not handed out the last messages takes no more: its mailbox fills, and says so.
-            if self.has_backlog() {
+            if self.shard.has_backlog() {
                 return true;
             }
             let Some(mail) = self.inbox.receive() else { return false };
-            self.shard.handle_mail(self.runtime.now(), mail);
+            self.shard.handle_mail(now, mail);
         }
         true
     }
 
-    fn visit_ready(&mut self) {
+    fn visit_ready(&mut self, now: Now) {
         let mut ready = core::mem::take(&mut self.ready);
         self.wakeups.take(|slot| ready.push(slot));
         for slot in ready.drain(..) {
             if let Some(index) = slot.checked_sub(TASKS + self.task_slots) {
                 let Self { sockets, shard, runtime, buffer, .. } = self;
-                sockets.visit_ready(index, shard, runtime, buffer);
+                sockets.visit_ready(now, index, shard, runtime, buffer);
             } else if let Some(index) = slot.checked_sub(TASKS) {
                 self.poll_task(index);
             } else if slot == ROOM {
@@ -161,7 +157,7 @@ impl<R: Runtime> Driver<R> {
         self.ready = ready;
     }
 
-    fn accept(&mut self, cx: &mut Context<'_>) -> bool {
+    fn accept(&mut self, now: Now, cx: &mut Context<'_>) -> bool {
         if self.shard.is_shutting_down() && self.is_listening {
             self.is_listening = false;
             self.runtime.stop_accepting();
@@ -171,10 +167,10 @@ impl<R: Runtime> Driver<R> {
                 return false;
             }
             let Poll::Ready((accepted, stream)) = self.runtime.poll_accept(cx) else { return false };
-            if let Some(conn) = self.shard.handle_accept(self.runtime.now(), accepted) {
+            if let Some(conn) = self.shard.handle_accept(now, accepted) {
                 self.sockets.accept(conn, stream);
                 let Self { sockets, shard, runtime, buffer, .. } = self;
-                sockets.visit(conn, shard, runtime, buffer);
+                sockets.visit(now, conn, shard, runtime, buffer);
             }
         }
         true
@@ -182,7 +178,7 @@ impl<R: Runtime> Driver<R> {
 
     /// Effects and changed connections; says whether there may be more: two busy ends of a proxied request change each
     /// other for ever.
-    fn flush(&mut self) -> bool {
+    fn flush(&mut self, now: Now) -> bool {
         for _ in 0..FLUSH {
             if let Some(effect) = self.shard.poll_effect() {
                 self.perform(effect);
@@ -191,7 +187,7 @@ impl<R: Runtime> Driver<R> {
                     self.give_up(conn);
                 }
                 let Self { sockets, shard, runtime, buffer, .. } = self;
-                sockets.visit(conn, shard, runtime, buffer);
+                sockets.visit(now, conn, shard, runtime, buffer);
             } else {
                 return false;
             }

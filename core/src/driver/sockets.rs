@@ -3,6 +3,7 @@
 use super::wakeups::Wakeups;
 use super::{Runtime, Stream};
 use crate::shard::{ConnId, Shard};
+use crate::time::Now;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -68,6 +69,7 @@ impl<S: Stream> Sockets<S> {
     /// The socket in slot `index` was woken.
     pub(super) fn visit_ready<R: Runtime<Stream = S>>(
         &mut self,
+        now: Now,
         index: usize,
         shard: &mut Shard,
         runtime: &R,
@@ -77,19 +79,19 @@ impl<S: Stream> Sockets<S> {
             socket.is_readable = true;
             socket.is_writable = true;
             let conn = socket.conn;
-            self.visit(conn, shard, runtime, buffer);
+            self.visit(now, conn, shard, runtime, buffer);
         }
     }
 
     /// Does what a connection wants, as far as the socket goes along.
     pub(super) fn visit<R: Runtime<Stream = S>>(
         &mut self,
+        now: Now,
         conn: ConnId,
         shard: &mut Shard,
         runtime: &R,
         buffer: &mut [u8],
     ) {
-        let now = runtime.now();
         let slot = self.slots.get_mut(conn.index()).filter(|slot| slot.socket.as_ref().is_some_and(|s| s.conn == conn));
         let Some(Slot { socket: slot, waker }) = slot else {
             // It is still being opened.

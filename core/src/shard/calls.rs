@@ -6,7 +6,7 @@ use super::sessions::Talk;
 use super::slot::{Exchange, Role, Slot};
 use super::{Busy, ConnId, Receipt, Shard};
 use crate::config::{Compression, Handler};
-use crate::conn::{WebSocketConn, WebSocketEvent};
+use crate::conn::{WebSocketConn, WebSocketEvent, into_bytes};
 use crate::handler::call::{self, Call, Refused, Request};
 use crate::handler::follow::{Since, Topics, Wanted, write_recovery};
 use crate::handler::websocket::may_open;
@@ -198,10 +198,10 @@ impl Shard {
                 self.handle_relay_event(now, conn, relay, event);
             }
             (WebSocketEvent::Text(text), SocketKind::Echo) => {
-                socket.conn.send(now, timeouts, codec, Opcode::Text, text.as_bytes(), || rng.next_key());
+                socket.conn.send(now, timeouts, codec, Opcode::Text, into_bytes(text), || rng.next_key());
             }
             (WebSocketEvent::Binary(data), SocketKind::Echo) => {
-                socket.conn.send(now, timeouts, codec, Opcode::Binary, &data, || rng.next_key());
+                socket.conn.send(now, timeouts, codec, Opcode::Binary, data, || rng.next_key());
             }
             (WebSocketEvent::Text(text), SocketKind::Calls) => self.handle_call(now, conn, &text),
             (WebSocketEvent::Binary(data), SocketKind::Calls) => match core::str::from_utf8(&data) {

@@ -205,8 +205,10 @@ impl Shard {
                     (used, is_event)
                 }
                 Role::WebSocket(socket) => {
+                    let unread = rest.len();
                     let (used, event) = socket.conn.receive(now, timeouts, codec, || rng.next_key(), rest);
-                    let is_event = event.is_some();
+                    // Nothing comes of no bytes.
+                    let is_event = event.is_some() && used < unread;
                     if let Some(event) = event {
                         self.handle_websocket_event(now, conn, event);
                     }

@@ -275,9 +275,14 @@ impl Shard {
         self.effects.pop_front()
     }
 
+    /// Whether messages wait to be handed out: [`handle_timeout`](Self::handle_timeout) goes on with it.
+    pub fn has_backlog(&self) -> bool {
+        self.subscribers.is_pending()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called; in the past if there is work left over. O(1).
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.subscribers.is_pending() {
+        if self.has_backlog() {
             return Some(Instant::default());
         }
         let timers = crate::conn::earlier(self.agenda.wheel.poll_timeout(), self.home.poll_timeout());

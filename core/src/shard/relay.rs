@@ -15,12 +15,13 @@ use super::follow::Members;
 use super::slot::{Role, Slot};
 use super::{ConnId, HIGH_WATER, Shard};
 use crate::config::Compression;
-use crate::conn::{WebSocketConn, WebSocketEvent};
+use crate::conn::{WebSocketConn, WebSocketEvent, into_bytes};
 use crate::http1::{EncodeError, FieldLines, Framing, HeadWriter, RequestHead, ResponseHead};
 use crate::time::Now;
 use crate::ws::deflate::{self, Extension};
 use crate::ws::handshake::{self, Accepted, HandshakeError};
 use crate::ws::{CloseCode, Opcode, Role as Side};
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -174,8 +175,8 @@ impl Shard {
 
     pub(super) fn handle_relay_event(&mut self, now: Now, conn: ConnId, relay: Relay, event: WebSocketEvent<'_>) {
         match event {
-            WebSocketEvent::Text(text) => self.relay(now, conn, relay.other, Opcode::Text, text.as_bytes()),
-            WebSocketEvent::Binary(data) => self.relay(now, conn, relay.other, Opcode::Binary, &data),
+            WebSocketEvent::Text(text) => self.relay(now, conn, relay.other, Opcode::Text, into_bytes(text)),
+            WebSocketEvent::Binary(data) => self.relay(now, conn, relay.other, Opcode::Binary, data),
             WebSocketEvent::Closed(frame) => {
                 // RFC 6455 §7.1.5: without a code it stays without one.
                 let (code, reason) = frame.map_or((CloseCode::NO_STATUS, ""), |frame| (frame.code, frame.reason));
@@ -197,7 +198,7 @@ impl Shard {
         }
     }
 
-    fn relay(&mut self, now: Now, conn: ConnId, other: ConnId, opcode: Opcode, payload: &[u8]) {
+    fn relay(&mut self, now: Now, conn: ConnId, other: ConnId, opcode: Opcode, payload: Cow<'_, [u8]>) {
         self.lend(other);
         let Self { slots, timeouts, rng, codec, .. } = self;
         let Some(Slot { role: Role::WebSocket(to), .. }) = slots.get_mut(other) else { return };

@@ -186,6 +186,7 @@ impl Slot {
         }
     }
 
+    #[inline]
     pub(super) fn interest(&self) -> Interest {
         match &self.role {
             Role::Client(client) => client.conn.interest(),

@@ -11,14 +11,14 @@
 //! | closed   | anything                               | ignored (§5.5.1: no more data after a Close)         |
 //! | failed   | anything                               | the same error again                                 |
 
+use super::item::growth;
 use super::mask::rotate;
-use super::{
-    CloseFrame, Fin, FrameHeader, InvalidUtf8, Item, Limits, Opcode, ProtocolError, RSV1, Role, Utf8Validator, mask,
-};
+use super::utf8::text;
+use super::{CloseFrame, Fin, FrameHeader, Item, Limits, Opcode, ProtocolError, RSV1, Role, Utf8Validator, mask};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::{mem, str};
+use core::mem;
 
 /// The receiving half of an open connection.
 ///
@@ -197,7 +197,7 @@ impl Decoder {
             return Ok(Item::Deflated(header.opcode, Cow::Borrowed(payload)));
         }
         Ok(match header.opcode {
-            Opcode::Text => Item::Text(Cow::Borrowed(str::from_utf8(payload).map_err(|_| InvalidUtf8)?)),
+            Opcode::Text => Item::Text(Cow::Borrowed(text(payload)?)),
             // `check` lets no continuation come here.
             Opcode::Binary | Opcode::Continuation => Item::Binary(Cow::Borrowed(payload)),
             Opcode::Ping => Item::Ping(payload),
@@ -232,14 +232,20 @@ impl Decoder {
             self.key = rotate(self.key, payload.len());
         }
         self.remaining -= payload.len() as u64;
+        let (piece, rest) =
+            (self.utf8.pending() + payload.len(), usize::try_from(self.remaining).unwrap_or(usize::MAX));
         match &mut self.message {
             Message::None => {}
             Message::Text(text) => {
+                text.reserve_exact(growth(text.len(), text.capacity(), piece, rest));
                 let (begun_before, rest) = self.utf8.decode(payload)?;
                 text.extend(begun_before);
                 text.push_str(rest);
             }
-            Message::Binary(bytes) | Message::Deflated(_, bytes) => bytes.extend_from_slice(payload),
+            Message::Binary(bytes) | Message::Deflated(_, bytes) => {
+                bytes.reserve_exact(growth(bytes.len(), bytes.capacity(), piece, rest));
+                bytes.extend_from_slice(payload);
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::{CloseCode, ProtocolError, mask};
 use crate::outbox::Outbox;
+use alloc::vec::Vec;
 
 /// The longest payload of a control frame (bytes, RFC 6455 §5.5).
 const CONTROL_BYTES: usize = 125;
@@ -181,6 +182,16 @@ pub fn encode(opcode: Opcode, payload: &[u8], masking_key: Option<[u8; 4]>, out:
     encode_with(0, opcode, payload, masking_key, out);
 }
 
+/// Appends a message of one frame as [`encode`] does; a long payload is taken, not copied.
+pub fn encode_owned(opcode: Opcode, mut payload: Vec<u8>, masking_key: Option<[u8; 4]>, out: &mut Outbox) {
+    if let Some(key) = masking_key {
+        mask(&mut payload, key, 0);
+    }
+    let (header, size) = frame_header(opcode, Fin::Final, payload.len() as u64, masking_key);
+    out.extend(header.get(..size).unwrap_or_default());
+    out.push(payload.into());
+}
+
 /// Appends a whole message whose payload is compressed to `out` (RFC 7692 §7.2.1).
 pub fn encode_deflated(opcode: Opcode, payload: &[u8], masking_key: Option<[u8; 4]>, out: &mut Outbox) {
     encode_with(RSV1, opcode, payload, masking_key, out);
@@ -222,7 +233,7 @@ mod tests {
     use alloc::string::String;
     use alloc::vec;
 
-    fn encoded(encode: impl FnOnce(&mut Outbox)) -> vec::Vec<u8> {
+    fn encoded(encode: impl FnOnce(&mut Outbox)) -> Vec<u8> {
         let mut out = Outbox::new();
         encode(&mut out);
         out.tail().clone()
@@ -239,6 +250,20 @@ mod tests {
         assert_eq!(long[..4], [0x82, 0x7E, 0x01, 0x00]);
         let longer = encoded(|out| encode(Opcode::Binary, &[0; 65_536], None, out));
         assert_eq!(longer[..10], [0x82, 0x7F, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn an_owned_payload_gives_the_same_bytes() {
+        for payload_len in [0, 125, 1024, 1025, 70_000] {
+            for masking_key in [None, Some([1, 2, 3, 4])] {
+                let (payload, mut out) = (vec![7; payload_len], Outbox::new());
+                let copied = encoded(|out| encode(Opcode::Binary, &payload, masking_key, out));
+                encode_owned(Opcode::Binary, payload, masking_key, &mut out);
+                let mut slices: [&[u8]; 4] = [&[]; 4];
+                let filled = out.slices(&mut slices);
+                assert_eq!(slices[..filled].concat(), copied);
+            }
+        }
     }
 
     #[test]

@@ -26,6 +26,12 @@ impl Default for Limits {
     }
 }
 
+/// How much a buffer with `len` bytes reserves for a `piece` when `rest` was announced after it: room for all that, so that it grows
+/// once, but no more for what is to come than has come. So it never takes more than twice what it holds.
+pub(super) fn growth(len: usize, capacity: usize, piece: usize, rest: usize) -> usize {
+    if capacity - len >= piece { 0 } else { piece + rest.min(len + piece) }
+}
+
 /// One thing a peer said. Borrowed from the input where it arrived in one piece.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Item<'i> {
@@ -41,4 +47,28 @@ pub enum Item<'i> {
     Pong(&'i [u8]),
     /// To be answered with a Close unless we sent one (§5.5.1). `None` if it carried no code. The last item.
     Close(Option<CloseFrame<'i>>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn a_buffer_grows_seldom_and_takes_no_more_than_twice_what_it_holds() {
+        const ANNOUNCED: usize = 30_000;
+        for piece in [1, 7, 1000, 15_000, 29_999, ANNOUNCED] {
+            let (mut bytes, mut allocations) = (Vec::new(), 0);
+            while bytes.len() < ANNOUNCED {
+                let piece = piece.min(ANNOUNCED - bytes.len());
+                let before = bytes.capacity();
+                bytes.reserve_exact(growth(bytes.len(), before, piece, ANNOUNCED - bytes.len() - piece));
+                allocations += usize::from(bytes.capacity() != before);
+                bytes.resize(bytes.len() + piece, 0u8);
+                assert!(bytes.capacity() <= 2 * bytes.len(), "{} bytes for {}", bytes.capacity(), bytes.len());
+            }
+            assert_eq!(bytes.capacity(), ANNOUNCED, "in pieces of {piece}");
+            assert!(allocations <= 16 && (allocations == 1 || piece < ANNOUNCED / 2), "{allocations} for {piece}");
+        }
+    }
 }

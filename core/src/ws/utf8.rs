@@ -72,7 +72,7 @@ impl Utf8Validator {
             rest = after;
         }
         let (whole, begun) = rest.split_at_checked(rest.len() - unfinished(rest)).unwrap_or((rest, &[]));
-        let Ok(text) = str::from_utf8(whole) else {
+        let Ok(text) = text(whole) else {
             return self.fail();
         };
         for byte in begun {
@@ -118,6 +118,11 @@ impl Utf8Validator {
         *self = Self { begun: [0; 3], len: FAILED };
         Err(InvalidUtf8)
     }
+}
+
+/// A whole text.
+pub(super) fn text(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
+    simdutf8::basic::from_utf8(bytes).map_err(|_| InvalidUtf8)
 }
 
 /// How many bytes at the end of `bytes` look like the beginning of a character that needs more: 0 to 3.

@@ -26,6 +26,14 @@ pub enum WebSocketEvent<'i> {
     Failed(ProtocolError),
 }
 
+/// The bytes of a text, still owned if it was.
+pub(crate) fn into_bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
 /// An open WebSocket of either role.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct WebSocketConn {
@@ -211,24 +219,26 @@ impl WebSocketConn {
         WebSocketEvent::Failed(error)
     }
 
-    /// Sends one message, compressed if that was agreed on and is of use; nothing once closing has begun.
-    pub fn send(
+    /// Sends one message, compressed if that was agreed on and is of use; nothing once closing has begun. A long one that is owned
+    /// is not copied.
+    pub fn send<'p>(
         &mut self,
         now: Now,
         timeouts: &Timeouts,
         codec: &mut Codec,
         opcode: Opcode,
-        payload: &[u8],
+        payload: impl Into<Cow<'p, [u8]>>,
         key: impl FnOnce() -> [u8; 4],
     ) {
         if !self.is_open() {
             return;
         }
-        let key = (self.role == Role::Client).then(key);
-        let deflated = self.extension.as_mut().and_then(|extension| extension.deflate(codec, payload));
-        match deflated {
-            Some(deflated) => ws::encode_deflated(opcode, &deflated, key, &mut self.out),
-            None => ws::encode(opcode, payload, key, &mut self.out),
+        let (payload, key) = (payload.into(), (self.role == Role::Client).then(key));
+        let deflated = self.extension.as_mut().and_then(|extension| extension.deflate(codec, &payload));
+        match (deflated, payload) {
+            (Some(deflated), _) => ws::encode_deflated(opcode, &deflated, key, &mut self.out),
+            (None, Cow::Borrowed(payload)) => ws::encode(opcode, payload, key, &mut self.out),
+            (None, Cow::Owned(payload)) => ws::encode_owned(opcode, payload, key, &mut self.out),
         }
         self.queued(now, timeouts);
     }
@@ -352,6 +362,7 @@ impl WebSocketConn {
     }
 
     /// What the host should do.
+    #[inline]
     pub fn interest(&self) -> Interest {
         let write = !self.out.is_empty();
         let none = Interest::default();
