@@ -40,7 +40,8 @@ def _(setting):
         blocks = []
         while (block := stream.block()) is not None:
             blocks.append(block)
-        equal([block["retry"] for block in blocks if "retry" in block], ["1000"])
+        end = {"event": "brolly.end", "retry": "1000", "data": '{"reason":"the server is shutting down"}'}
+        equal({name: blocks[-1].get(name) for name in end}, end)
         equal(stream.exit(), 0, "curl saw a broken stream")
         equal(server.exit(), 0)
 

@@ -153,6 +153,7 @@ class Stream:
         self.answer = answer
         self.position = None
         self.recovery = None
+        self.reason = None
 
     async def event(self, within=10):
         """The data of the next message; None at the end. Keeps position and recovery as they come."""
@@ -167,6 +168,8 @@ class Stream:
                 self.position = fields.get("id", self.position)
                 if fields.get("event") == "brolly.recovery":
                     self.recovery = [*(self.recovery or []), json.loads(fields["data"])]
+                elif fields.get("event") == "brolly.end":
+                    self.reason = json.loads(fields["data"])["reason"]
                 elif "data" in fields:
                     return json.loads(fields["data"])
                 fields = {}

@@ -14,7 +14,7 @@ const USERS: &str = "ann:$5$rounds=1000$saltsaltsaltsalt$6JG2pT4dwkds3RjqH0K9RfP
 const ANN: &str = "Authorization: Basic YW5uOnNlc2FtZQ==";
 
 /// A backend that says who may, by the cookie of the request. Its port.
-fn doorman() -> u16 {
+pub(crate) fn doorman() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     spawn(move || {
@@ -38,6 +38,8 @@ fn judge(mut stream: &TcpStream) -> Option<()> {
     let seen = format!("{line} {method} {uri} {from} {} {}", field("Content-Type"), field("If-None-Match"));
     let answer = match field("Cookie") {
         "pass" => format!("200 OK\r\nX-User: ann\r\nX-Role: a\r\nX-Role: b\r\nX-Other: 1\r\nX-Seen: {seen}"),
+        "brief" => "200 OK\r\nX-Authorization-Expires-In: 1".to_owned(),
+        "soon" => "200 OK\r\nX-Authorization-Expires-In: soon".to_owned(),
         "empty" => "204 No Content".to_owned(),
         "login" => "302 Found\r\nLocation: /login\r\nSet-Cookie: a=b\r\nX-Other: 1".to_owned(),
         "deny" => "401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nX-User: ann".to_owned(),
@@ -65,7 +67,7 @@ fn ask(server: &Server, request: &str, fields: &str) -> String {
     server.ask(format!("{request} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n"))
 }
 
-fn status(answer: &str) -> u16 {
+pub(crate) fn status(answer: &str) -> u16 {
     answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no answer: {answer:?}"))
 }
 

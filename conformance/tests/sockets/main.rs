@@ -10,6 +10,7 @@ mod certificates;
 mod client;
 mod command_line;
 mod example;
+mod expiry;
 mod files;
 mod gateway;
 mod large_files;

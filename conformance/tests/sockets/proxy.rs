@@ -3,7 +3,8 @@
 use crate::server::{both, directory, free_port, neutral, with};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::thread::spawn;
+use std::thread::{sleep, spawn};
+use std::time::Duration;
 
 /// A backend that answers by the last segment of the path. Its port.
 pub(crate) fn backend() -> u16 {
@@ -43,6 +44,10 @@ fn answer(mut stream: &TcpStream) -> Option<()> {
             "HTTP/1.1 503 X\r\nAccess-Control-Allow-Origin: *\r\nRetry-After: 9\r\nServer: theirs\r\nContent-Length: 6\r\n\r\ntheirs",
         ),
         "nothing" => None,
+        "slow" => {
+            sleep(Duration::from_millis(1500));
+            send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow")
+        }
         "upgrade" => {
             send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n")?;
             let mut byte = [0];

@@ -55,7 +55,8 @@ pub struct BasicAuth {
     pub forward: bool,
 }
 
-/// A question to a backend before each request: 2xx lets it pass.
+/// A question to a backend before each request: 2xx lets it pass. `X-Authorization-Expires-In: SECONDS` in it ends what goes on (event
+/// streams, long-polls, WebSockets) after that time.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Authorize {
     /// Index into [`Config::upstreams`](super::Config::upstreams).

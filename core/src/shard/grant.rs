@@ -1,7 +1,7 @@
 //! What admission has granted to a request: its place among those of the client, so much content, so many bytes per
 //! second. Few requests have any of it.
 
-use super::slot::{Role, Slot};
+use super::slot::{Exchange, Role, Slot};
 use super::{ConnId, Mail, Shard};
 use crate::handler::origin::Vouched;
 use crate::http1::StatusCode;
@@ -20,6 +20,8 @@ pub(super) struct Grant {
     pub(super) content_bytes: Option<u64>,
     /// How much of it has come (bytes).
     received: u64,
+    /// When a backend's permission ends, if it ends before the request.
+    pub(super) until: Option<Instant>,
     /// What backends are told about the user.
     pub(super) vouched: Option<Box<Vouched>>,
     /// How fast bytes leave, of this answer and of what waits with it.
@@ -51,6 +53,16 @@ impl Pace {
 }
 
 impl Slot {
+    /// When what goes on here is allowed no longer. What has an end of its own is finished.
+    pub(super) fn allowed_until(&self) -> Option<Instant> {
+        let goes_on = match &self.role {
+            Role::Server(server) => matches!(server.exchange, Exchange::Poll(_) | Exchange::Stream(_)),
+            Role::Tunnel(_) | Role::WebSocket(_) => true,
+            Role::Client(_) | Role::Errand(_) => false,
+        };
+        self.grant.as_ref().filter(|_| goes_on)?.until
+    }
+
     /// When bytes may leave again; `None`: they may now.
     pub(super) fn paused_until(&self) -> Option<Instant> {
         self.grant.as_ref()?.pace.as_ref()?.resume_at

@@ -151,6 +151,9 @@ impl Shard {
         if self.slots.get(conn).and_then(Slot::paused_until).is_some_and(|at| at <= now.instant) {
             self.refill(now, conn);
         }
+        if self.slots.get(conn).and_then(Slot::allowed_until).is_some_and(|at| at <= now.instant) {
+            self.end_authorization(now, conn);
+        }
         let Self { slots, rng, timeouts, .. } = self;
         let Some(slot) = slots.get_mut(conn) else { return };
         match &mut slot.role {

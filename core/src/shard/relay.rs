@@ -7,6 +7,7 @@
 //! | closes | the same code and reason, or none |
 //! | is the client, breaks the protocol or is gone | 1001 |
 //! | is the backend, breaks the protocol or is gone | 1014 |
+//! | is the client, whose authorisation has ended | 4401, as the client is |
 //!
 //! Who breaks the protocol is told 1002, 1007, 1008 or 1009. While one side is slow, nothing is read of the other.
 
@@ -31,7 +32,7 @@ const UPGRADE: FieldLines = FieldLines::new("connection: upgrade\r\nupgrade: web
 /// One of the two ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relay {
-    other: ConnId,
+    pub(super) other: ConnId,
     /// Who is at this end.
     peer: Peer,
 }
@@ -211,7 +212,7 @@ impl Shard {
         self.settle(now, other);
     }
 
-    fn close_relay(&mut self, now: Now, conn: ConnId, code: CloseCode, reason: &str) {
+    pub(super) fn close_relay(&mut self, now: Now, conn: ConnId, code: CloseCode, reason: &str) {
         self.lend(conn);
         let Self { slots, timeouts, rng, .. } = self;
         if let Some(Slot { role: Role::WebSocket(socket), .. }) = slots.get_mut(conn) {

@@ -217,7 +217,7 @@ impl Slot {
         }
     }
 
-    /// The earliest of the connection's, its exchange's and its pace's deadlines. None once the socket is to be dropped: a deadline
+    /// The earliest of the connection's, its exchange's and its grant's deadlines. None once the socket is to be dropped: a deadline
     /// that has passed would be due for ever.
     pub(super) fn deadline(&self) -> Option<Instant> {
         if self.interest().close {
@@ -247,6 +247,6 @@ impl Slot {
             Role::Tunnel(tunnel) => tunnel.conn.deadline(),
             Role::WebSocket(socket) => socket.conn.deadline(),
         };
-        crate::conn::earlier(deadline, self.paused_until())
+        crate::conn::earlier(deadline, crate::conn::earlier(self.paused_until(), self.allowed_until()))
     }
 }
