@@ -120,6 +120,7 @@ fn websocket(role: Role, input: &[u8], cuts: &[usize]) -> (Vec<String>, Vec<u8>)
         let said = event.map(|event| match event {
             WebSocketEvent::Text(text) => format!("text {text}"),
             WebSocketEvent::Binary(data) => format!("binary {}", data.escape_ascii()),
+            WebSocketEvent::Piece { .. } => unreachable!("messages are asked for whole"),
             WebSocketEvent::Closed(frame) => format!("closed {frame:?}"),
             WebSocketEvent::Failed(error) => format!("failed {error}"),
         });

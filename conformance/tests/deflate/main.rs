@@ -60,7 +60,8 @@ impl Pair {
                 match event {
                     Some(WebSocketEvent::Text(text)) => heard.push(Ok(text.into_owned())),
                     Some(WebSocketEvent::Failed(error)) => heard.push(Err(error)),
-                    Some(WebSocketEvent::Binary(_) | WebSocketEvent::Closed(_)) | None => {}
+                    Some(WebSocketEvent::Binary(_) | WebSocketEvent::Piece { .. } | WebSocketEvent::Closed(_))
+                    | None => {}
                 }
                 unread.drain(..used);
                 if !is_event {

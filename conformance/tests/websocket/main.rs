@@ -1,7 +1,9 @@
 //! RFC 6455: what holds for all that a peer may send. The tables small enough to be walked through entirely are in
-//! `tables.rs`, UTF-8 is in `utf8.rs`, pings and pongs are in `control.rs`.
+//! `tables.rs`, UTF-8 is in `utf8.rs`, pings and pongs are in
+//! `control.rs`, messages in pieces in `pieces.rs`.
 
 mod control;
+mod pieces;
 mod tables;
 mod utf8;
 
@@ -31,7 +33,7 @@ impl From<Item<'_>> for Said {
             Item::Binary(bytes) => Self::Binary(bytes.into_owned()),
             Item::Ping(payload) => Self::Ping(payload.to_vec()),
             Item::Pong(payload) => Self::Pong(payload.to_vec()),
-            Item::Deflated(..) => unreachable!("nothing was agreed on"),
+            Item::Deflated(..) | Item::Piece { .. } => unreachable!("nothing was agreed on"),
             Item::Close(close) => Self::Close(close.map(|close| (close.code.as_u16(), close.reason.into()))),
         }
     }

@@ -249,7 +249,8 @@ impl<S: Stream, T: Timing> WebSocketClient<S, T> {
                 self.ending = Some(Ending::Closed(frame.map(|frame| (frame.code, frame.reason.into()))));
             }
             Some(WebSocketEvent::Failed(error)) => self.ending = Some(Ending::Failed(error)),
-            None => {}
+            // They are asked for whole.
+            Some(WebSocketEvent::Piece { .. }) | None => {}
         }
         self.link.forget(used);
         is_event || used > 0

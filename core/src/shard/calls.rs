@@ -214,6 +214,8 @@ impl Shard {
                 socket.conn.close(now, timeouts, CloseCode::UNSUPPORTED, reason, || rng.next_key());
             }
             (WebSocketEvent::Text(_) | WebSocketEvent::Binary(_), SocketKind::Refused) => {}
+            // Messages are asked for whole.
+            (WebSocketEvent::Piece { .. }, _) => {}
             (WebSocketEvent::Closed(_) | WebSocketEvent::Failed(_), _) => {
                 let members = core::mem::take(&mut socket.members);
                 socket.joins = Vec::new();

@@ -178,6 +178,8 @@ impl Shard {
         match event {
             WebSocketEvent::Text(text) => self.relay(now, conn, relay.other, Opcode::Text, into_bytes(text)),
             WebSocketEvent::Binary(data) => self.relay(now, conn, relay.other, Opcode::Binary, data),
+            // Messages are asked for whole: so they are compressed for either side, and have a limit.
+            WebSocketEvent::Piece { .. } => {}
             WebSocketEvent::Closed(frame) => {
                 // RFC 6455 §7.1.5: without a code it stays without one.
                 let (code, reason) = frame.map_or((CloseCode::NO_STATUS, ""), |frame| (frame.code, frame.reason));

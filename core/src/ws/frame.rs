@@ -165,7 +165,7 @@ impl FrameHeader {
 }
 
 /// The header of a frame without extension bits: the bytes and how many of them count. For payloads that are shared
-/// or sent in fragments; [`encode`] is for the rest.
+/// or masked on the way; [`encode`] and [`encode_fragment`] are for the rest.
 #[inline]
 pub fn frame_header(opcode: Opcode, fin: Fin, payload_len: u64, masking_key: Option<[u8; 4]>) -> ([u8; 14], usize) {
     let mut bytes = [0; 14];
@@ -179,7 +179,13 @@ pub fn frame_header(opcode: Opcode, fin: Fin, payload_len: u64, masking_key: Opt
 /// The payload is copied. That of a control frame is cut after 125 bytes.
 pub fn encode(opcode: Opcode, payload: &[u8], masking_key: Option<[u8; 4]>, out: &mut Outbox) {
     let payload = if opcode.is_control() { payload.get(..CONTROL_BYTES).unwrap_or(payload) } else { payload };
-    encode_with(0, opcode, payload, masking_key, out);
+    encode_with((Fin::Final, 0), opcode, payload, masking_key, out);
+}
+
+/// Appends a fragment of a message to `out`: the first has the message's opcode, those after it [`Opcode::Continuation`]
+/// (RFC 6455 §5.4). The rest is as for [`encode`].
+pub fn encode_fragment(opcode: Opcode, fin: Fin, payload: &[u8], masking_key: Option<[u8; 4]>, out: &mut Outbox) {
+    encode_with((fin, 0), opcode, payload, masking_key, out);
 }
 
 /// Appends a message of one frame as [`encode`] does; a long payload is taken, not copied.
@@ -194,13 +200,13 @@ pub fn encode_owned(opcode: Opcode, mut payload: Vec<u8>, masking_key: Option<[u
 
 /// Appends a whole message whose payload is compressed to `out` (RFC 7692 §7.2.1).
 pub fn encode_deflated(opcode: Opcode, payload: &[u8], masking_key: Option<[u8; 4]>, out: &mut Outbox) {
-    encode_with(RSV1, opcode, payload, masking_key, out);
+    encode_with((Fin::Final, RSV1), opcode, payload, masking_key, out);
 }
 
-fn encode_with(rsv: u8, opcode: Opcode, payload: &[u8], masking_key: Option<[u8; 4]>, out: &mut Outbox) {
+fn encode_with((fin, rsv): (Fin, u8), opcode: Opcode, payload: &[u8], masking_key: Option<[u8; 4]>, out: &mut Outbox) {
     let mut header = [0; 14];
     let payload_len = payload.len() as u64;
-    let size = FrameHeader { fin: Fin::Final, rsv, opcode, masking_key, payload_len }.encode(&mut header);
+    let size = FrameHeader { fin, rsv, opcode, masking_key, payload_len }.encode(&mut header);
     let tail = out.tail();
     tail.reserve(header.len() + payload.len());
     tail.extend_from_slice(header.get(..size).unwrap_or_default());

@@ -39,6 +39,17 @@ pub enum Item<'i> {
     Text(Cow<'i, str>),
     /// A binary message.
     Binary(Cow<'i, [u8]>),
+    /// A part of a message, after [`Decoder::deliver_pieces`](super::Decoder::deliver_pieces): what has come of it since the one before.
+    /// Where the pieces are cut means nothing; only the last may be empty.
+    Piece {
+        /// `Text` or `Binary`, with all pieces of a message.
+        opcode: Opcode,
+        /// Of a text message, all pieces so far are the beginning of some UTF-8 text; they may end inside a character, but for
+        /// the last.
+        data: &'i [u8],
+        /// Whether the message ends here.
+        is_last: bool,
+    },
     /// A compressed message: text or binary, to be inflated (RFC 7692 §7.2.2). Only if that was agreed on.
     Deflated(Opcode, Cow<'i, [u8]>),
     /// To be answered with a Pong of the same payload (§5.5.2).

@@ -39,7 +39,9 @@ mod utf8;
 pub use close::{CloseCode, CloseFrame};
 pub use decoder::Decoder;
 pub use error::ProtocolError;
-pub use frame::{Fin, FrameHeader, Opcode, RSV1, encode, encode_close, encode_deflated, encode_owned, frame_header};
+pub use frame::{
+    Fin, FrameHeader, Opcode, RSV1, encode, encode_close, encode_deflated, encode_fragment, encode_owned, frame_header,
+};
 pub use item::{Item, Limits};
 pub use mask::mask;
 pub use utf8::{InvalidUtf8, Utf8Validator};

@@ -216,7 +216,9 @@ impl Backend {
                 }
                 Some(Item::Ping(payload)) => ws::encode(Opcode::Pong, payload, None, &mut out),
                 Some(Item::Pong(_)) => {}
-                Some(Item::Deflated(..)) => cx.ledger.fault("a backend got a compressed message"),
+                Some(Item::Deflated(..) | Item::Piece { .. }) => {
+                    cx.ledger.fault("a backend got what was not agreed on");
+                }
                 None => break,
             }
         }

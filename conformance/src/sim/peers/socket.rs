@@ -307,7 +307,9 @@ impl Socket {
                         self.frame(Opcode::Close, true, &1000_u16.to_be_bytes());
                     }
                 }
-                Some(Item::Binary(_) | Item::Deflated(..)) => cx.ledger.fault(format!("{}: binary", self.follower.who)),
+                Some(Item::Binary(_) | Item::Piece { .. } | Item::Deflated(..)) => {
+                    cx.ledger.fault(format!("{}: binary", self.follower.who));
+                }
                 Some(Item::Pong(_)) => {}
                 None => break,
             }

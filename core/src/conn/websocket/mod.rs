@@ -1,17 +1,18 @@
 //! An open WebSocket: messages, automatic pongs, pings against silence, the close handshake (RFC 6455 §5.5, §7).
 
 mod control;
+mod send;
 
 use super::{Closing, Interest, Timeouts, WriteTimer, earlier};
 use crate::outbox::Outbox;
 use crate::time::{Instant, Now};
-use crate::ws::deflate::{Codec, Extension, SharedFrame};
+use crate::ws::deflate::{Codec, Extension};
 use crate::ws::{self, CloseCode, CloseFrame, Decoder, Item, Limits, Opcode, ProtocolError, Role};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use control::{ControlRate, Pongs};
-use core::mem;
+use core::{mem, str};
 
 /// What the peer did.
 #[derive(Debug)]
@@ -20,6 +21,16 @@ pub enum WebSocketEvent<'i> {
     Text(Cow<'i, str>),
     /// A binary message.
     Binary(Cow<'i, [u8]>),
+    /// A part of a message, after [`WebSocketConn::deliver_pieces`].
+    Piece {
+        /// `Text` or `Binary`, with all pieces of a message.
+        opcode: Opcode,
+        /// What has come since the piece before. Text may be cut inside a character; all pieces so far are the beginning of some
+        /// UTF-8 text.
+        data: Cow<'i, [u8]>,
+        /// Whether the message ends here; only then `data` may be empty.
+        is_last: bool,
+    },
     /// The peer began the close handshake, or answered ours; nothing follows. `None`: without a code.
     Closed(Option<CloseFrame<'i>>),
     /// The peer broke the protocol; the connection fails with that error's close code.
@@ -46,6 +57,10 @@ pub struct WebSocketConn {
     eof: bool,
     /// Nothing is read: who gets it is slow.
     paused: bool,
+    /// Messages are given as they come.
+    in_pieces: bool,
+    /// A message is being sent in pieces.
+    is_sending: bool,
     /// A ping waits for its pong.
     pinged: bool,
     /// When to ping, when the pong is late, when the peer's close frame is late.
@@ -71,6 +86,8 @@ impl WebSocketConn {
             close_sent: false,
             eof: false,
             paused: false,
+            in_pieces: false,
+            is_sending: false,
             pinged: false,
             read_by: Some(now.instant + timeouts.ping),
             write_by,
@@ -87,6 +104,16 @@ impl WebSocketConn {
             self.decoder.allow_deflated();
             self.extension = Some(Box::new(extension));
         }
+        self
+    }
+
+    /// Gives messages as they come, as [`WebSocketEvent::Piece`], instead of whole: for those that are larger than one wants to hold.
+    /// [`Limits::message_bytes`] is then for compressed messages only, which are collected and come as one piece (the state of
+    /// zlib is the thread's, not the connection's).
+    #[must_use]
+    pub const fn deliver_pieces(mut self) -> Self {
+        self.decoder.deliver_pieces();
+        self.in_pieces = true;
         self
     }
 
@@ -134,9 +161,12 @@ impl WebSocketConn {
     ) -> Result<Option<WebSocketEvent<'i>>, ProtocolError> {
         Ok(match item {
             // RFC 6455 §5.5.1: after our close frame, data is of no interest.
-            Item::Text(_) | Item::Binary(_) | Item::Deflated(..) if self.close_sent => None,
+            Item::Text(_) | Item::Binary(_) | Item::Piece { .. } | Item::Deflated(..) if self.close_sent => None,
             Item::Text(text) => Some(WebSocketEvent::Text(text)),
             Item::Binary(data) => Some(WebSocketEvent::Binary(data)),
+            Item::Piece { opcode, data, is_last } => {
+                Some(WebSocketEvent::Piece { opcode, data: Cow::Borrowed(data), is_last })
+            }
             Item::Deflated(opcode, data) => Some(self.inflate(codec, opcode, &data)?),
             Item::Ping(payload) => {
                 self.control.count(now.instant)?;
@@ -198,6 +228,12 @@ impl WebSocketConn {
         // The decoder gives none that was not agreed on.
         let Some(extension) = &mut self.extension else { return Err(ProtocolError::ReservedBits) };
         let message = extension.inflate(codec, data, limit)?;
+        if self.in_pieces {
+            if opcode == Opcode::Text {
+                str::from_utf8(&message).map_err(|_| ProtocolError::InvalidUtf8)?;
+            }
+            return Ok(WebSocketEvent::Piece { opcode, data: Cow::Owned(message), is_last: true });
+        }
         Ok(match opcode {
             Opcode::Text => {
                 let text = String::from_utf8(message).map_err(|_| ProtocolError::InvalidUtf8)?;
@@ -217,45 +253,6 @@ impl WebSocketConn {
         self.close_with(now, timeouts, error.close_code(), "", key);
         self.finish(now, timeouts);
         WebSocketEvent::Failed(error)
-    }
-
-    /// Sends one message, compressed if that was agreed on and is of use; nothing once closing has begun. A long one that is owned
-    /// is not copied.
-    pub fn send<'p>(
-        &mut self,
-        now: Now,
-        timeouts: &Timeouts,
-        codec: &mut Codec,
-        opcode: Opcode,
-        payload: impl Into<Cow<'p, [u8]>>,
-        key: impl FnOnce() -> [u8; 4],
-    ) {
-        if !self.is_open() {
-            return;
-        }
-        let (payload, key) = (payload.into(), (self.role == Role::Client).then(key));
-        let deflated = self.extension.as_mut().and_then(|extension| extension.deflate(codec, &payload));
-        match (deflated, payload) {
-            (Some(deflated), _) => ws::encode_deflated(opcode, &deflated, key, &mut self.out),
-            (None, Cow::Borrowed(payload)) => ws::encode(opcode, payload, key, &mut self.out),
-            (None, Cow::Owned(payload)) => ws::encode_owned(opcode, payload, key, &mut self.out),
-        }
-        self.queued(now, timeouts);
-    }
-
-    /// Sends a text message that was framed before, for many; a server's.
-    pub fn send_shared(&mut self, now: Now, timeouts: &Timeouts, codec: &mut Codec, frame: &mut SharedFrame) {
-        if !self.is_open() {
-            return;
-        }
-        match self.extension.as_ref().map(|extension| extension.shares(frame.payload().len())) {
-            None | Some(Ok(None)) => self.out.share(frame.plain()),
-            Some(Ok(Some(how))) => self.out.share(frame.deflated(codec, how)),
-            Some(Err(())) => {
-                return self.send(now, timeouts, codec, Opcode::Text, frame.payload(), || [0; 4]);
-            }
-        }
-        self.queued(now, timeouts);
     }
 
     /// Begins the close handshake.
