@@ -9,6 +9,7 @@ mod admission;
 mod certificates;
 mod client;
 mod command_line;
+mod events;
 mod example;
 mod expiry;
 mod files;
