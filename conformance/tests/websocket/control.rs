@@ -47,7 +47,7 @@ impl World {
     }
 
     fn send(&mut self, length: usize) {
-        self.conn.send(self.now, &self.timeouts, &mut Codec::new(), Opcode::Binary, &vec![7; length], || KEY);
+        self.conn.send(self.now, &self.timeouts, &mut Codec::new(), Opcode::Binary, vec![7; length], || KEY);
     }
 
     fn unsent(&self) -> Vec<u8> {
