@@ -295,7 +295,7 @@ function poolChecks(where, dialIn) {
   on("an idle connection stays, and a client that closes gets its close frame back", async (world, dial) => {
     const { probe, name } = await world.connected(dial);
     // Several pings, which no script sees.
-    await sleep(2_000);
+    await sleep(1_000);
     assert.deepEqual((await probe.states()).map(({ status }) => status), ["connecting", "active"]);
     await probe.close();
     await eventually(async () => (await probe.connections())[0].closed, "the close frame is not answered");

@@ -84,7 +84,7 @@ class World {
     fs.writeFileSync(world.file, `
 threads = 3
 [limits]
-ping_interval = "500ms"
+ping_interval = "200ms"
 [upstreams.app]
 url = "http://127.0.0.1:${world.backend.port}"
 [session_pools.chat]
