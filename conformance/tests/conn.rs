@@ -87,6 +87,43 @@ fn server(input: &[u8], cuts: &[usize]) -> (Vec<String>, Vec<u8>) {
     (events, unsent(conn.unsent()))
 }
 
+/// A response that ends with the connection: its end is announced, waited for, and never there if something is missing.
+#[test]
+fn the_end_of_the_connection_is_that_of_the_response() {
+    let limits = Limits::default();
+    let timeouts = limits.timeouts();
+    for (ends_first, is_read) in [(false, true), (true, true), (false, false)] {
+        let mut now = Now::default();
+        let mut conn = ServerConn::new(now, limits.http, &timeouts);
+        assert!(conn.receive(now, &timeouts, b"GET / HTTP/1.0\r\n\r\n").1.is_some());
+        if ends_first {
+            conn.handle_eof();
+        }
+        conn.respond(now, &timeouts, StatusCode::OK, Content::Stream, |_| Ok(())).unwrap();
+        conn.send_content(now, &timeouts, b"all of it");
+        assert!(conn.interest().write);
+        conn.end(now, &timeouts, None);
+        assert!(conn.interest().write && !conn.interest().close);
+        if !is_read {
+            now.instant = now.instant + timeouts.linger;
+            conn.handle_timeout(now);
+            assert!(!conn.interest().close, "a slow reader has longer than that");
+            now.instant = now.instant + timeouts.write;
+            conn.handle_timeout(now);
+            assert!(conn.interest().close && conn.interest().reset);
+            continue;
+        }
+        let queued = conn.unsent().len();
+        conn.outbox().advance(queued);
+        conn.wrote(now, &timeouts);
+        assert!(conn.interest().shutdown && !conn.interest().close);
+        conn.handle_shutdown();
+        assert_eq!(conn.interest().close, ends_first, "the client has not said yet that it has everything");
+        conn.handle_eof();
+        assert!(conn.interest().close && !conn.interest().reset);
+    }
+}
+
 fn client(input: &[u8], cuts: &[usize]) -> Vec<String> {
     let limits = Limits::default();
     let (timeouts, now) = (limits.timeouts(), Now::default());

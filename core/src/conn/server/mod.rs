@@ -80,6 +80,8 @@ pub struct ServerConn {
     persist: bool,
     paused: bool,
     eof: bool,
+    /// What was queued will never be written.
+    broken: bool,
     head_begun: bool,
     /// The deadline of the request side; which one follows from the state.
     read_by: Option<Instant>,
@@ -105,6 +107,7 @@ impl ServerConn {
             persist: true,
             paused: false,
             eof: false,
+            broken: false,
             head_begun: false,
             read_by: Some(now.instant + timeouts.head),
             write_by: WriteTimer::default(),
@@ -198,7 +201,9 @@ impl ServerConn {
     pub fn handle_eof(&mut self) {
         self.eof = true;
         match (self.closing, self.request) {
-            (Closing::Lingering { .. }, _) | (Closing::No, Request::Head) => self.close_when_flushed(),
+            // Our own end is still to be announced.
+            (Closing::Lingering { shut: false }, _) => {}
+            (Closing::Lingering { shut: true }, _) | (Closing::No, Request::Head) => self.close_when_flushed(),
             (Closing::Flushing | Closing::Now, _) => {}
             (Closing::No, Request::Content) if self.response == Response::Done => self.close_when_flushed(),
             (Closing::No, Request::Content | Request::Expecting) => self.closing = Closing::Now,
@@ -209,15 +214,17 @@ impl ServerConn {
     /// Some of the outbox was written.
     pub fn wrote(&mut self, now: Now, timeouts: &Timeouts) {
         self.write_by.wrote(now.instant, timeouts.write, self.out.len());
-        if self.out.is_empty() && self.closing == Closing::Flushing {
-            self.closing = Closing::Now;
+        match self.closing {
+            Closing::Flushing if self.out.is_empty() => self.closing = Closing::Now,
+            Closing::Lingering { .. } => self.arm_linger(now, timeouts),
+            Closing::No | Closing::Flushing | Closing::Now => {}
         }
     }
 
     /// The host ended the outgoing direction, as [`Interest::shutdown`] asked.
     pub fn handle_shutdown(&mut self) {
-        if let Closing::Lingering { shut } = &mut self.closing {
-            *shut = true;
+        if matches!(self.closing, Closing::Lingering { .. }) {
+            self.closing = if self.eof { Closing::Now } else { Closing::Lingering { shut: true } };
         }
     }
 
@@ -226,6 +233,7 @@ impl ServerConn {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.instant);
         if due(self.write_by.0) {
             self.closing = Closing::Now;
+            self.broken = true;
         }
         if !due(self.read_by) {
             return false;
@@ -262,8 +270,10 @@ impl ServerConn {
             Closing::No => Interest { read: !self.eof && !self.paused, write, ..none },
             Closing::Lingering { shut } => Interest { read: !self.eof, write, shutdown: !write && !shut, ..none },
             Closing::Flushing => Interest { write, close: !write, ..none },
-            // Nothing but an error tells that this response is not complete.
-            Closing::Now => Interest { close: true, reset: self.response == Response::UntilClose, ..none },
+            // Nothing but an error tells that a response without a length is not complete.
+            Closing::Now => {
+                Interest { close: true, reset: self.broken || self.response == Response::UntilClose, ..none }
+            }
         }
     }
 
@@ -340,7 +350,12 @@ impl ServerConn {
 
     fn linger(&mut self, now: Now, timeouts: &Timeouts) {
         self.closing = Closing::Lingering { shut: false };
-        self.read_by = Some(now.instant + timeouts.linger);
+        self.arm_linger(now, timeouts);
+    }
+
+    /// Once everything is written, the peer has not for ever to read it. Until then, the write deadline counts.
+    fn arm_linger(&mut self, now: Now, timeouts: &Timeouts) {
+        self.read_by = self.out.is_empty().then(|| now.instant + timeouts.linger);
     }
 
     fn close_when_flushed(&mut self) {

@@ -229,7 +229,9 @@ impl ServerConn {
     pub fn end(&mut self, now: Now, timeouts: &Timeouts, trailers: Option<&Fields<'_>>) {
         match self.response {
             Response::Chunked => end_chunks(&mut self.out, trailers),
-            Response::UntilClose | Response::Headless => {}
+            Response::Headless => {}
+            // The end of the connection is that of the response: it has to arrive, TLS's announcement of it included.
+            Response::UntilClose => self.linger(now, timeouts),
             Response::Length(_) => return self.cut(),
             Response::Idle | Response::Awaited | Response::Done => return,
         }
