@@ -139,10 +139,13 @@ impl<'s> Actor<'s> {
                 }
             }
             Step::SeeCut => self.see_cut(),
-            Step::SeeGone => {
+            Step::SeeBreak | Step::SeeGone => {
                 while self.fill(PATIENCE)? {}
                 self.pending.clear();
-                Ok(())
+                match (self.end, step) {
+                    (Some(End::Peace), Step::SeeBreak) => Err("it has ended in peace".into()),
+                    _ => Ok(()),
+                }
             }
             Step::SeeNothing(time) => {
                 let deadline = Instant::now() + *time;

@@ -129,6 +129,8 @@ pub(crate) enum Step {
     SeeCut,
     /// `sees-reset`: nothing more comes, and the connection breaks.
     SeeReset,
+    /// `sees-break`: the connection breaks; what still came is of no interest.
+    SeeBreak,
     /// `sees-gone`: the connection is over, however; what still came is of no interest.
     SeeGone,
     /// `sees-nothing 100ms`: for so long.
@@ -291,6 +293,7 @@ fn add(steps: &mut Vec<Step>, line: &str) -> Result<(), String> {
         "sees-end" => Step::SeeEnd,
         "sees-cut" => Step::SeeCut,
         "sees-reset" => Step::SeeReset,
+        "sees-break" => Step::SeeBreak,
         "sees-gone" => Step::SeeGone,
         "sees-nothing" => Step::SeeNothing(milliseconds(rest)?),
         "signals" => Step::Signal(rest.to_owned()),

@@ -12,7 +12,7 @@ pub struct TunnelConn {
     eof: bool,
     /// The other end's peer has: end ours when everything is written.
     ending: bool,
-    /// The other end broke off: so does ours when everything is written.
+    /// It ends by a reset: the other end broke off, or what is queued will never be written.
     breaking: bool,
     shut: bool,
     paused: bool,
@@ -63,6 +63,11 @@ impl TunnelConn {
         self.breaking = true;
     }
 
+    /// Whether it does not end cleanly.
+    pub fn is_breaking(&self) -> bool {
+        self.breaking
+    }
+
     /// Whether the peer has ended its direction.
     pub fn has_ended(&self) -> bool {
         self.eof
@@ -83,9 +88,12 @@ impl TunnelConn {
         self.write_by.wrote(now.instant, timeouts.write, self.out.len());
     }
 
-    /// A deadline may have passed: the end of both ends.
+    /// A deadline may have passed: the end of both ends, and no clean one while bytes are queued.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.closed |= self.deadline().is_some_and(|at| at <= now.instant);
+        if self.deadline().is_some_and(|at| at <= now.instant) {
+            self.closed = true;
+            self.breaking |= !self.out.is_empty();
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
@@ -172,6 +180,21 @@ mod tests {
         now.instant = now.instant + timeouts.write;
         tunnel.handle_timeout(now);
         assert_eq!(tunnel.interest(), Interest { close: true, reset: true, ..Interest::default() });
+    }
+
+    /// Whoever takes nothing is cut off, and not cleanly; whoever is only silent is not broken.
+    #[test]
+    fn what_is_never_written_breaks_the_end() {
+        let timeouts = Limits::default().timeouts();
+        for (data, is_broken) in [(&b"half a"[..], true), (b"", false)] {
+            let mut now = Now::default();
+            let mut tunnel = TunnelConn::new(now, &timeouts, Outbox::new());
+            tunnel.send(now, &timeouts, data);
+            now.instant = tunnel.deadline().unwrap();
+            tunnel.handle_timeout(now);
+            assert_eq!(tunnel.interest(), Interest { close: true, reset: is_broken, ..Interest::default() });
+            assert_eq!(tunnel.is_breaking(), is_broken);
+        }
     }
 
     /// A passed deadline that stays where it is would be reported as due for ever.

@@ -66,12 +66,13 @@ impl Shard {
         self.settle(now, other);
     }
 
-    /// One end is gone; what it said still reaches the other. `is_broken`: by an error. If that came before the peer had ended
+    /// One end is gone; what it said still reaches the other. `is_broken`: by an error, or with bytes that its peer
+    /// did not take. If that came before the peer had ended
     /// its direction, what it said may be half of it, and the other end breaks as well.
     pub(super) fn handle_tunnel_closed(&mut self, now: Now, tunnel: &Tunnel, is_broken: bool) {
         if let Some(Slot { role: Role::Tunnel(other), .. }) = self.slots.get_mut(tunnel.other) {
             other.conn.handle_eof();
-            if is_broken && !tunnel.conn.has_ended() {
+            if (is_broken || tunnel.conn.is_breaking()) && !tunnel.conn.has_ended() {
                 other.conn.break_off();
             } else {
                 other.conn.end();
