@@ -9,7 +9,8 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::hash::{Hash, Hasher};
 
-/// One of the candidates; `None` if there are none. `turn` counts the requests.
+/// One of the candidates; `None` if there are none. From `turn` on, their turn
+/// has still to come.
 pub(super) fn choose<'e, C: Copy + Eq + 'e, A: Hash + 'e>(
     candidates: impl Iterator<Item = (EndpointId<C, A>, &'e Endpoint<C, A>)>,
     now: Instant,
@@ -27,17 +28,17 @@ pub(super) fn choose<'e, C: Copy + Eq + 'e, A: Hash + 'e>(
             least(candidates.map(|(id, of)| (id, cost(of))), rng)
         }
         Balance::RoundRobin => {
-            let candidates: Vec<_> = candidates.collect();
-            for _ in 0..candidates.len() {
-                let (id, endpoint) = candidates.get(turn.checked_rem(candidates.len())?)?;
-                *turn = turn.wrapping_add(1);
-                let share = endpoint.health.share(now, rules.slow_start);
-                if share == WHOLE || rng.next_u64() % WHOLE < share {
-                    return Some(*id);
-                }
-            }
-            // Each has let this turn pass.
-            candidates.first().map(|(id, _)| *id)
+            // Who is behind the one that had the last turn comes before the others, whoever else is no candidate.
+            let mut candidates: Vec<_> = candidates.collect();
+            let behind = candidates.partition_point(|(id, _)| id.index() < *turn);
+            candidates.rotate_left(behind);
+            let mut takes = |of: &Endpoint<C, A>| {
+                let share = of.health.share(now, rules.slow_start);
+                share == WHOLE || rng.next_u64() % WHOLE < share
+            };
+            let (id, _) = candidates.iter().find(|(_, of)| takes(of)).or(candidates.first())?;
+            *turn = id.index() + 1;
+            Some(*id)
         }
         // What a client has at a server is worth more than a slow start.
         Balance::Hash(_) => candidates.min_by_key(|(_, of)| Reverse(mix(key ^ of.hash()))).map(|(id, _)| id),

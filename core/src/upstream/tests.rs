@@ -59,6 +59,18 @@ fn turns_are_taken() {
     assert_eq!(got, [1, 2, 3, 1, 2, 3]);
 }
 
+/// A request that goes on to the next server takes that one's turn, and nobody else's.
+#[test]
+fn no_turn_is_skipped_because_of_a_retry() {
+    let (mut upstream, mut rng, ids) = of(&[1, 2, 3], &[]);
+    let rules = Rules { balance: Balance::RoundRobin, ..rules() };
+    assert_eq!(next(&mut upstream, at(0), &rules, &mut rng, &ANY), 1);
+    let retry = Wanted { tried: &[ids[&1]], ..ANY };
+    assert_eq!(next(&mut upstream, at(0), &rules, &mut rng, &retry), 2);
+    let got: Vec<_> = (0..4).map(|_| next(&mut upstream, at(0), &rules, &mut rng, &ANY)).collect();
+    assert_eq!(got, [3, 1, 2, 3]);
+}
+
 /// Rendezvous hashing: who is not concerned does not move.
 #[test]
 fn keys_stay_where_they_are() {
