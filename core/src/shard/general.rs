@@ -31,14 +31,6 @@ impl Shard {
             }
             // RFC 9110 §9.3.8: it would show the client fields that were added on the way, to scripts too.
             Method::Trace => self.refuse(now, conn, StatusCode::NOT_IMPLEMENTED, "TRACE is not served"),
-            // §9.3.7: the server as a whole; §7.6.2: "If the received value is 0 (zero), the recipient MUST NOT forward
-            // the request; instead, the recipient MUST respond as the final recipient."
-            Method::Options if head.target.path() == "*" || head.max_forwards() == Some(0) => {
-                self.respond(now, conn, StatusCode::NO_CONTENT, Content::None, |head| {
-                    head.lines(ALL);
-                });
-                self.finish(now, conn);
-            }
             Method::Get
             | Method::Head
             | Method::Post
@@ -49,6 +41,14 @@ impl Shard {
             | Method::Other(_) => return false,
         }
         true
+    }
+
+    /// Answers an `OPTIONS` that is not about a resource, or must not go on to one.
+    pub(super) fn answer_options(&mut self, now: Now, conn: ConnId) {
+        self.respond(now, conn, StatusCode::NO_CONTENT, Content::None, |head| {
+            head.lines(ALL);
+        });
+        self.finish(now, conn);
     }
 
     /// Whether the client speaks TLS, with us or with a peer that is believed.

@@ -87,7 +87,9 @@ impl Shard {
         path: &mut String,
     ) {
         let config = Arc::clone(&self.config);
-        let raw = head.target.path();
+        // RFC 9110 §9.3.7: the server as a whole. Who may ask is up to the route of its root.
+        let is_general = head.target.path() == "*";
+        let raw = if is_general { "/" } else { head.target.path() };
         path.clear();
         let unusable = http1::normalise(raw, path).err();
         let host = head.host().map_or("", |authority| authority.host());
@@ -101,6 +103,9 @@ impl Shard {
             *path = data;
         }
         let Some(route) = config.routes.find(host, path) else {
+            if is_general {
+                return self.answer_options(now, conn);
+            }
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
         let rest = below(path, &route.prefix).unwrap_or_default();
@@ -117,6 +122,12 @@ impl Shard {
             return;
         }
         match handler {
+            _ if is_general => return self.answer_options(now, conn),
+            // §7.6.2: "If the received value is 0 (zero), the recipient MUST NOT forward the request; instead, the
+            // recipient MUST respond as the final recipient."
+            Handler::Proxy(_) if head.method == Method::Options && head.max_forwards() == Some(0) => {
+                return self.answer_options(now, conn);
+            }
             Handler::Proxy(proxy) if unusable.is_none_or(|error| error == PathError::Separator) => {
                 return self.start_proxy(now, conn, head, framing, (proxy, &route.prefix));
             }
