@@ -1,7 +1,19 @@
-//! Whose scripts may open WebSockets (RFC 6455 §10.2): browsers let any page try, and send the user's cookies along.
+//! Which requests open WebSockets, and whose scripts may (RFC 6455 §10.2): browsers let any page try, and send the user's
+//! cookies along.
 
 use super::cors::Cors;
-use crate::http1::{Authority, Fields};
+use crate::http1::{Authority, Fields, Framing, RequestHead, Version};
+use crate::ws::handshake::{self, Accepted, Refusal};
+
+/// The server's side of the opening handshake.
+///
+/// # Errors
+/// The request opens no WebSocket, or has content.
+pub fn accept<'s>(head: &RequestHead<'_>, framing: Framing, subprotocols: &[&'s str]) -> Result<Accepted<'s>, Refusal> {
+    let minor = u8::from(head.version == Version::Http11);
+    let accepted = handshake::accept(head.method.as_str(), minor, head.fields.iter(), subprotocols)?;
+    if framing == Framing::Empty { Ok(accepted) } else { Err(Refusal::HasContent) }
+}
 
 /// Whether the origin of a request may open a WebSocket at `host`. A page from there may, those that the route's `cors`
 /// lets in may, and clients that are no browsers (they send no `Origin`) may. The scheme of our own origin is not

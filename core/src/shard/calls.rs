@@ -9,8 +9,8 @@ use crate::config::{Compression, Handler};
 use crate::conn::{WebSocketConn, WebSocketEvent, into_bytes};
 use crate::handler::call::{self, Call, Refused, Request};
 use crate::handler::follow::{Since, Topics, Wanted, write_recovery};
-use crate::handler::websocket::may_open;
-use crate::http1::{FieldLines, Framing, RequestHead, StatusCode, Version};
+use crate::handler::websocket::{accept, may_open};
+use crate::http1::{FieldLines, Framing, RequestHead, StatusCode};
 use crate::pubsub::{Body, Joined, MemberId, Message, Positions, Topic};
 use crate::time::Now;
 use crate::ws::deflate::{self, Extension};
@@ -159,8 +159,7 @@ impl Shard {
         framing: Framing,
         (subprotocols, compression): (&[&str], Option<&Compression>),
     ) -> Result<Handshake, handshake::Refusal> {
-        let minor = u8::from(head.version == Version::Http11);
-        let accepted = handshake::accept(head.method.as_str(), minor, head.fields.iter(), subprotocols)?;
+        let accepted = accept(head, framing, subprotocols)?;
         let offers = head.fields.all("sec-websocket-extensions");
         let agreed = compression.and_then(|settings| Some((settings, deflate::accept(offers, settings)?)));
         let handshake = Handshake {
@@ -168,9 +167,6 @@ impl Shard {
             subprotocol: accepted.subprotocol.map(Into::into),
             extension: agreed.map(|(settings, (agreed, answer))| (Extension::new(agreed, settings), answer)),
         };
-        if framing != Framing::Empty {
-            return Err(handshake::Refusal::HasContent);
-        }
         let Some(Slot { role: Role::Server(server), .. }) = self.slots.get(conn) else { return Ok(handshake) };
         let is_page = head.fields.get("origin").is_some();
         if is_page && !may_open(&head.fields, self.asked_host(conn, head), server.shape.cors(&self.config)) {

@@ -18,6 +18,7 @@ use super::{ConnId, HIGH_WATER, Shard};
 use crate::config::Compression;
 use crate::conn::{WebSocketConn, WebSocketEvent, into_bytes};
 use crate::http1::{EncodeError, FieldLines, Framing, HeadWriter, RequestHead, ResponseHead};
+use crate::handler::websocket::accept;
 use crate::time::Now;
 use crate::ws::deflate::{self, Extension};
 use crate::ws::handshake::{self, Accepted, HandshakeError};
@@ -133,16 +134,16 @@ impl Shard {
         (head, framing): (&RequestHead<'_>, Framing),
         compression: Option<Compression>,
     ) -> Option<Box<Handshakes>> {
-        let refusal = match handshake::accept(head.method.as_str(), 1, head.fields.iter(), &[]) {
-            Ok(_) if framing != Framing::Empty => handshake::Refusal::HasContent,
+        match accept(head, framing, &[]) {
             Ok(accepted) => {
                 let nonce = self.rng.next_nonce();
-                return Some(Box::new(Handshakes::new(&accepted, head, nonce, compression)));
+                Some(Box::new(Handshakes::new(&accepted, head, nonce, compression)))
             }
-            Err(refusal) => refusal,
-        };
-        self.refuse_websocket(now, conn, refusal);
-        None
+            Err(refusal) => {
+                self.refuse_websocket(now, conn, refusal);
+                None
+            }
+        }
     }
 
     /// Both connections become ends of a relay; what is queued for them goes first.
