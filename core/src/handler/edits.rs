@@ -1,5 +1,6 @@
 //! What a route changes about the fields of messages that pass: setting, adding, removing.
 
+use super::origin::is_same;
 use super::template::{Facts, Template, UnknownVariable};
 use crate::http1::{CheckedLines, EncodeError, HeadWriter};
 use alloc::borrow::Cow;
@@ -105,7 +106,7 @@ impl Edits {
     /// Edits a head, except for the lines that depend on the request.
     pub fn apply(&self, head: &mut HeadWriter<'_>) {
         if !self.removed.is_empty() {
-            head.retain(|name| !self.removed.iter().any(|removed| super::origin::is_same(name, removed)));
+            head.retain(|name| !self.removed.iter().any(|removed| is_same(name, removed)));
         }
         head.checked(&self.fixed);
     }
@@ -127,7 +128,7 @@ impl fmt::Display for Edits {
 }
 
 fn check(name: &str) -> Result<(), EditError> {
-    if OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name)) {
+    if OURS.iter().any(|ours| is_same(name, ours)) {
         return Err(EditError::Ours);
     }
     CheckedLines::default().push(name, b"").map_err(EditError::Encode)
@@ -167,10 +168,33 @@ mod tests {
         assert_eq!(edited(&edits, &Facts::default()), "HTTP/1.1 200 OK|Link: b|X-Frame-Options: DENY|link: d||");
     }
 
+    /// CGI and what comes from it make one name of both (RFC 3875 §4.1.18): a client could say what we set.
+    #[test]
+    fn a_name_is_the_same_with_underscores() {
+        let head = |edits: &Edits| {
+            let mut out = Outbox::new();
+            let mut head = HeadWriter::request(&mut out, "GET", "/").unwrap();
+            for name in ["X-Role", "X_Role", "x_ROLE", "X_Other", "X-Roles"] {
+                head.field(name, b"client").unwrap();
+            }
+            edits.apply(&mut head);
+            head.finish();
+            String::from_utf8(out.tail().clone()).unwrap().replace("\r\n", "|")
+        };
+        for name in ["X-Role", "x_role"] {
+            let mut edits = Edits::default();
+            edits.remove(name).unwrap();
+            assert_eq!(head(&edits), "GET / HTTP/1.1|X_Other: client|X-Roles: client||");
+            edits.set(name, "ours").unwrap();
+            let expected = format!("GET / HTTP/1.1|X_Other: client|X-Roles: client|{name}: ours||");
+            assert_eq!(head(&edits), expected);
+        }
+    }
+
     #[test]
     fn what_must_not_be_edited_is_refused() {
         let mut edits = Edits::default();
-        for name in ["Connection", "content-length", "Transfer-Encoding", "HOST", "Date", "x-barium", "Upgrade"] {
+        for name in ["Connection", "content-length", "Transfer-Encoding", "HOST", "Date", "x-barium", "Upgrade", "content_length"] {
             assert_eq!(edits.set(name, "a"), Err(EditError::Ours), "{name}");
             assert_eq!(edits.remove(name), Err(EditError::Ours), "{name}");
         }
