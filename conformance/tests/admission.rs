@@ -251,6 +251,34 @@ fn answers_leave_at_the_pace_of_the_client() {
     assert!(!scene.written(first).is_empty());
 }
 
+/// The pace is that of the route: what comes after on the same connection has its own.
+#[test]
+fn each_route_has_its_pace_on_one_connection() {
+    let allowance = Allowance { bandwidth: rate(40_000, 10_000), ..Allowance::default() };
+    let policy = Policy { limits: Some(Box::new(allowance)), ..Policy::default() };
+    let content = brolly_core::config::Asset::new("", "text/plain", vec![b'x'; 50_000].into());
+    let mut scene = Scene::new(policy, Handler::Memory([content].into()), |_| ());
+    let conn = scene.accept("192.0.2.1");
+    let free = "GET /free HTTP/1.1\nHost: a\n\n";
+    let at_once = |scene: &mut Scene, request: &str| {
+        scene.send(conn, request);
+        scene.written(conn).len()
+    };
+    let whole = at_once(&mut scene, free);
+    let mut sent = at_once(&mut scene, GET);
+    assert!(whole > 50_000 && sent <= 10_000, "{sent} of {whole}");
+    while sent < whole {
+        scene.advance(20);
+        sent += scene.written(conn).len();
+    }
+    assert_eq!(at_once(&mut scene, free), whole);
+    // What waits behind an answer with a pace leaves after it, and does not take it along.
+    scene.advance(10_000);
+    assert!(at_once(&mut scene, &format!("{GET}{free}")) <= 10_000);
+    scene.advance(500);
+    assert!((1..=30_000).contains(&scene.written(conn).len()));
+}
+
 fn login() -> Policy {
     let basic_auth = BasicAuth { file: "users".into(), challenge: "Basic realm=\"r\"".into(), forward: false };
     Policy { basic_auth: Some(Box::new(basic_auth)), ..Policy::default() }

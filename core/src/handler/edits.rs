@@ -194,7 +194,16 @@ mod tests {
     #[test]
     fn what_must_not_be_edited_is_refused() {
         let mut edits = Edits::default();
-        for name in ["Connection", "content-length", "Transfer-Encoding", "HOST", "Date", "x-barium", "Upgrade", "content_length"] {
+        for name in [
+            "Connection",
+            "content-length",
+            "Transfer-Encoding",
+            "HOST",
+            "Date",
+            "x-barium",
+            "Upgrade",
+            "content_length",
+        ] {
             assert_eq!(edits.set(name, "a"), Err(EditError::Ours), "{name}");
             assert_eq!(edits.remove(name), Err(EditError::Ours), "{name}");
         }

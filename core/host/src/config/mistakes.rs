@@ -198,6 +198,7 @@ const ADVICE: [&str; 10] =
 
 #[test]
 fn thirty_typical_mistakes_are_explained() {
+    assert!(MISTAKES.len() >= 30, "{}", MISTAKES.len());
     for (text, complaint) in MISTAKES {
         let failure = parse(text).map(|_| text.to_string()).unwrap_err().to_string();
         assert_eq!(failure, format!("brolly.toml:{complaint}"), "{text}");
