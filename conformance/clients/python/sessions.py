@@ -23,6 +23,7 @@ threads = 4
 [upstreams.app]
 url = "http://127.0.0.1:{backend}"
 host = "upstream"
+request_id = "X-Rid"
 [upstreams.dead]
 url = "http://127.0.0.1:{dead}"
 connect_timeout = "300ms"
@@ -179,6 +180,7 @@ async def _(setting):
             holds(re.fullmatch(r"swindon/\d+\.\d+\.\d+.*", fields["user-agent"]), fields["user-agent"])
             meta, args, kwargs = json.loads(body)
             holds(re.fullmatch(r"[A-Za-z0-9_-]{32}-\d+", meta["connection_id"]), meta["connection_id"])
+            equal(fields["x-rid"], f"{meta['connection_id']}-auth")
             equal(args, [])
             equal(kwargs, {"http_cookie": "x=y", "http_authorization": "Basic zz", "url_querystring": "a=b&c=%20"})
             holds("authorization" not in fields, str(fields))
@@ -195,6 +197,7 @@ async def _(setting):
                 equal(json.loads(body), [{"connection_id": cid, "request_id": 1}, [1], {"k": "v"}])
                 token = base64.b64encode(b'{"user_id":"u1"}').decode()
                 equal(fields["authorization"], f"Swindon+json {token}")
+                equal(fields["x-rid"], f"{cid}-1")
                 kind, meta, data = await read(socket)
                 equal((kind, meta["request_id"], data), ("result", 1, json.loads(body)))
             for status, kind, content, error in [

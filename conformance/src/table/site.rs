@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 /// is closed in the middle of a row must have been closed on purpose.
 pub const CONFIG: &str = include_str!("../../cases/site.toml");
 /// The files below `table-files/`.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 5] = [
+    ("a/index.htm", "the site a\n"),
+    ("hashed/de/adbeef-page.txt", "version deadbeef\n"),
     ("page.txt", "0123456789abcdefghijklmnopqrstuvwxyz"),
     ("style.css", "p { color: #123; }\n"),
     ("style.css.gz", "gz!"),
@@ -26,6 +28,7 @@ pub fn write_files(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(&root)?;
     for (name, content) in FILES {
         let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap_or(&root))?;
         fs::write(&path, content)?;
         File::options().write(true).open(path)?.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(DATE))?;
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// More names than these are no help in a sentence.
-const LIST: usize = 13;
+const LIST: usize = 16;
 
 /// A sentence for stderr that says what to do instead. Leads to exit code 1.
 #[derive(Clone, Debug, Eq, PartialEq)]

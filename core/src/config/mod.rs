@@ -6,7 +6,7 @@ mod sessions;
 mod shaping;
 mod upstream;
 
-pub use crate::handler::files::{CacheRule, Coding, Compress, Files, Symlinks};
+pub use crate::handler::files::{CacheRule, Coding, Compress, Fallback, Files, Symlinks, Versions};
 pub use limits::Limits;
 pub use policy::{AccessRules, Authorize, BasicAuth, Policy};
 pub use sessions::{Backend, Dialect, SessionPool, Sessions};
@@ -81,6 +81,8 @@ impl Config {
 pub struct Destination {
     /// Index into [`Config::handlers`].
     pub handler: usize,
+    /// What requests get that are not to become WebSockets, if that is something else: an index likewise.
+    pub otherwise: Option<usize>,
     /// Index into [`Config::policies`]; `None`: the handler alone decides.
     pub policy: Option<usize>,
 }
@@ -88,7 +90,7 @@ pub struct Destination {
 impl From<usize> for Destination {
     /// A handler without a policy.
     fn from(handler: usize) -> Self {
-        Self { handler, policy: None }
+        Self { handler, otherwise: None, policy: None }
     }
 }
 
@@ -113,6 +115,8 @@ pub enum Handler {
     EventStream,
     /// Files below a directory.
     Files(Arc<Files>),
+    /// Answers that show what has arrived.
+    HttpBin,
     /// Long-poll of the topics in the query.
     LongPoll,
     /// Files held in memory, by path below the route.
@@ -123,6 +127,8 @@ pub enum Handler {
     Publish,
     /// Another address.
     Redirect(Redirect),
+    /// What the process holds, in numbers, as JSON.
+    SelfStatus,
     /// WebSockets of a session pool.
     Sessions(Arc<Sessions>),
     /// Nothing but a status and its reason.

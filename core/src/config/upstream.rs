@@ -41,6 +41,8 @@ pub struct Upstream {
     pub health: Option<HealthCheck>,
     /// What `Host` says.
     pub host: HostField,
+    /// The field in which a request has its id besides `X-Barium`; what clients say in it is removed.
+    pub request_id: Option<Box<str>>,
     /// Whether each connection begins with a PROXY header, version 2. Such connections are not kept.
     pub proxy_protocol: bool,
 }
@@ -136,6 +138,7 @@ impl Upstream {
             retries: limits.upstream_retries,
             health: None,
             host: HostField::Keep,
+            request_id: None,
             proxy_protocol: false,
         }
     }

@@ -1,6 +1,6 @@
 //! What a gateway changes in heads that it passes on (RFC 9110 §7.6).
 
-use super::origin::Origin;
+use super::origin::{Origin, is_same};
 use crate::http1::{EncodeError, FieldLines, Fields, Framing, HeadWriter, RequestHead, ResponseHead, Target, Version};
 use alloc::borrow::Cow;
 use alloc::string::ToString;
@@ -86,6 +86,15 @@ pub fn request(
     // RFC 9110 §7.6.3, behind what earlier hops have written.
     out.field("via", if head.version == Version::Http10 { b"1.0 brolly" } else { b"1.1 brolly" })?;
     Ok(())
+}
+
+/// Names the request to a backend in a field that it wants; nobody else may have said it.
+///
+/// # Errors
+/// A field that cannot be written.
+pub fn name_request(name: Option<&str>, id: &str, out: &mut HeadWriter<'_>) -> Result<(), EncodeError> {
+    let Some(name) = name else { return Ok(()) };
+    out.retain(|known| !is_same(known, name)).field(name, id.as_bytes()).map(|_| ())
 }
 
 /// The fields of the question whether a request may pass: its own, without those about its content, and without `Host`.

@@ -7,6 +7,7 @@ pub mod edits;
 pub mod files;
 pub mod follow;
 pub mod forward;
+pub mod httpbin;
 pub mod login;
 pub mod origin;
 pub mod pages;

@@ -173,6 +173,7 @@ impl Shard {
                 | Exchange::Publishing(_)
                 | Exchange::Published(_)
                 | Exchange::Entering(_)
+                | Exchange::Counting(_)
                 | Exchange::Verifying(_) => {}
             }
         }

@@ -26,6 +26,7 @@ use crate::handler::forward;
 use crate::http1::{Fields, Framing, Method, RequestHead, ResponseHead, StatusCode, has_dot_segment};
 use crate::time::{Instant, Now};
 use crate::ws::CloseCode;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -59,9 +60,12 @@ impl Shard {
             grant.vouched.get_or_insert_default().reserved = Arc::clone(&authorize.copy);
         }
         let Some(origin) = self.origin(conn, head) else { return };
+        let config = Arc::clone(&self.config);
+        let name = config.upstreams.get(authorize.upstream).and_then(|upstream| upstream.request_id.as_deref());
         let out = &mut self.scratch;
         let encoded = encode_request(out, Method::Get, &authorize.path, Framing::Empty, |out| {
-            forward::question(head, &origin, out)
+            forward::question(head, &origin, out)?;
+            forward::name_request(name, &origin.id.to_string(), out)
         });
         if encoded.is_err() {
             // Only a field that we would not have accepted can do that.

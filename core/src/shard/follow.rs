@@ -106,6 +106,7 @@ impl Shard {
                     | Exchange::Publishing(_)
                     | Exchange::Published(_)
                     | Exchange::Entering(_)
+                    | Exchange::Counting(_)
                     | Exchange::Verifying(_),
                     _,
                 ) => {}
@@ -246,6 +247,7 @@ impl Hand<'_> {
                 | Exchange::Publishing(_)
                 | Exchange::Published(_)
                 | Exchange::Entering(_)
+                | Exchange::Counting(_)
                 | Exchange::Verifying(_) => {}
             },
             Role::Client(_) | Role::Errand(_) | Role::Tunnel(_) => {}

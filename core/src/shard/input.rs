@@ -181,6 +181,7 @@ impl Shard {
                     | Exchange::Published(_)
                     | Exchange::Stream(_)
                     | Exchange::Entering(_)
+                    | Exchange::Counting(_)
                     | Exchange::Verifying(_) => {}
                 }
             }
@@ -299,6 +300,7 @@ impl Shard {
             | Exchange::Publishing(_)
             | Exchange::Published(_)
             | Exchange::Entering(_)
+            | Exchange::Counting(_)
             | Exchange::Verifying(_) => {}
         }
     }
@@ -327,6 +329,7 @@ impl Shard {
                 | Exchange::Published(_)
                 | Exchange::Stream(_)
                 | Exchange::Entering(_)
+                | Exchange::Counting(_)
                 | Exchange::Verifying(_) => {}
             },
             Role::Client(client) => {

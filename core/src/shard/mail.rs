@@ -1,6 +1,6 @@
 //! What shards say to each other. Between two shards the order is kept.
 
-use super::{Change, ConnId, SessionMail};
+use super::{Change, ConnId, Counts, SessionMail};
 use crate::http1::StatusCode;
 use crate::pubsub::{Body, Joined, MemberId, Message, Position, Topic};
 use crate::throttle::ClientKey;
@@ -24,6 +24,24 @@ pub enum Mail {
         tag: u64,
         /// The topics that the stream has now, or why it was not changed.
         changed: Box<Result<String, (StatusCode, String)>>,
+    },
+    /// To every shard: say what you hold.
+    Count {
+        /// The shard to answer.
+        from: u16,
+        /// Whose request.
+        conn: ConnId,
+        /// Tells the requests of a connection apart.
+        tag: u64,
+    },
+    /// The answer to `Count`.
+    Counted {
+        /// As asked.
+        conn: ConnId,
+        /// As asked.
+        tag: u64,
+        /// What the shard holds.
+        counts: Box<Counts>,
     },
     /// To a subscriber's shard: a topic's home has numbered a message.
     Deliver(Arc<Message>),

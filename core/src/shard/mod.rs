@@ -27,6 +27,7 @@
 //! | `effect.rs` | what the host is asked for |
 //! | `wheel.rs` | timers |
 //! | `usage.rs` | what is held at the moment |
+//! | `count.rs` | the same of all shards, for whoever asks over HTTP |
 
 mod accept;
 mod admit;
@@ -34,6 +35,7 @@ mod answer;
 mod authorize;
 mod calls;
 mod changes;
+mod count;
 mod effect;
 mod files;
 mod follow;
@@ -57,6 +59,7 @@ pub mod wheel;
 
 pub use accept::{Accepted, Introduction};
 pub use changes::{Change, StreamId};
+pub use count::Counts;
 pub use effect::{
     Access, Address, Completion, ConnId, Effect, FileId, FileRange, FileRequest, IoError, Notice, OpId, Opened, Secret,
 };

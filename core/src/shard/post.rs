@@ -5,6 +5,7 @@ use super::slot::{Exchange, Role};
 use super::{Busy, ConnId, Effect, Mail, Receipt, Shard};
 use crate::time::Now;
 use crate::ws::CloseCode;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::time::Duration;
 
@@ -29,6 +30,11 @@ impl Shard {
         match mail {
             Mail::Change(change) => self.handle_change(now, *change),
             Mail::Changed { conn, tag, changed } => self.handle_changed(now, conn, tag, *changed),
+            Mail::Count { from, conn, tag } => {
+                let counts = Box::new(self.counts());
+                self.send(from, Mail::Counted { conn, tag, counts });
+            }
+            Mail::Counted { conn, tag, counts } => self.handle_counted(now, conn, tag, &counts),
             Mail::Deliver(message) => self.subscribers.deliver(message),
             Mail::Drained => self.drained += 1,
             Mail::Enter { from, conn, tag, client } => {
@@ -104,6 +110,7 @@ impl Shard {
                     | Exchange::Proxying(_)
                     | Exchange::Publishing(_)
                     | Exchange::Published(_)
+                    | Exchange::Counting(_)
                     | Exchange::Verifying(_) => {}
                 }
             }

@@ -1,12 +1,13 @@
 //! A request head to its handler, and the answers that need nothing else.
 
 use super::admit::{self, Passed};
-use super::general::may_ignore;
+use super::general::{may_ignore, offers_websocket};
 use super::shape::Shape;
 use super::slot::{Exchange, Line, Role, Server};
 use super::{ConnId, Shard};
 use crate::config::Handler;
-use crate::conn::{ServerConn, ServerEvent};
+use crate::conn::{Content, ServerConn, ServerEvent};
+use crate::handler::httpbin::{self, Page};
 use crate::http1::{self, FieldLines, Framing, Method, PathError, RequestHead, StatusCode};
 use crate::route::{Malformed, below};
 use crate::time::Now;
@@ -109,7 +110,9 @@ impl Shard {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
         let rest = below(path, &route.prefix).unwrap_or_default();
-        let Some(handler) = config.handlers.get(route.to.handler) else {
+        let is_websocket = || head.upgrade().is_some_and(offers_websocket);
+        let number = route.to.otherwise.filter(|_| !is_websocket()).unwrap_or(route.to.handler);
+        let Some(handler) = config.handlers.get(number) else {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
         if route.to.policy.is_none() {
@@ -155,10 +158,16 @@ impl Shard {
                 return self.start_websocket(now, conn, head, framing, handler);
             }
             Handler::Sessions(sessions) => {
-                return self.start_session(now, conn, (head, framing), (route.to.handler, sessions));
+                return self.start_session(now, conn, (head, framing), (number, sessions));
             }
             Handler::Status(status) => return self.refuse(now, conn, *status, status.reason()),
-            Handler::EventStream | Handler::Files(_) | Handler::LongPoll | Handler::Memory(_) | Handler::Proxy(_) => {}
+            Handler::HttpBin => return self.show_request(now, conn, head, rest),
+            Handler::EventStream
+            | Handler::Files(_)
+            | Handler::LongPoll
+            | Handler::Memory(_)
+            | Handler::Proxy(_)
+            | Handler::SelfStatus => {}
         }
         if !matches!(head.method, Method::Get | Method::Head) {
             return self.refuse_method(now, conn, head.method, FieldLines::new("allow: GET, HEAD, OPTIONS\r\n"));
@@ -166,15 +175,37 @@ impl Shard {
         match handler {
             Handler::EventStream => self.start_stream(now, conn, head),
             Handler::LongPoll => self.start_poll(now, conn, head),
-            Handler::Files(_) => self.start_file(now, conn, head, route.to.handler, rest),
+            Handler::Files(_) => self.start_file(now, conn, head, number, rest),
             Handler::Memory(assets) => self.send_asset(now, conn, head, assets, rest),
+            Handler::SelfStatus => self.start_count(conn),
             Handler::Echo(_)
+            | Handler::HttpBin
             | Handler::Proxy(_)
             | Handler::Publish
             | Handler::Redirect(..)
             | Handler::Sessions(_)
             | Handler::Status(_)
             | Handler::WebSocket(_) => {}
+        }
+    }
+
+    /// What has arrived, for people who try something out.
+    fn show_request(&mut self, now: Now, conn: ConnId, head: &RequestHead<'_>, rest: &str) {
+        let mut page = Page::Missing;
+        self.with_facts(conn, head, |facts| page = httpbin::answer(head, rest, facts));
+        match page {
+            Page::Content(content_type, content) => {
+                self.respond(now, conn, StatusCode::OK, Content::Full(&content), |head| {
+                    let lines = "cache-control: no-store\r\nx-content-type-options: nosniff\r\n";
+                    let _ = head.lines(FieldLines::new(lines)).field("content-type", content_type.as_bytes());
+                });
+                self.finish(now, conn);
+            }
+            Page::Status(status) => self.refuse(now, conn, status, status.reason()),
+            Page::Missing => self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here"),
+            Page::OtherMethod => {
+                self.refuse_method(now, conn, head.method, FieldLines::new("allow: GET, HEAD, OPTIONS\r\n"));
+            }
         }
     }
 
@@ -209,6 +240,7 @@ impl Shard {
             | Exchange::Published(_)
             | Exchange::Stream(_)
             | Exchange::Entering(_)
+            | Exchange::Counting(_)
             | Exchange::Verifying(_) => {}
         }
     }
@@ -228,6 +260,7 @@ impl Shard {
             | Exchange::Published(_)
             | Exchange::Stream(_)
             | Exchange::Entering(_)
+            | Exchange::Counting(_)
             | Exchange::Verifying(_) => {}
         }
     }

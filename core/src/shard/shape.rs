@@ -136,7 +136,7 @@ impl Shard {
         RequestEdits { config, policy, lines }
     }
 
-    fn with_facts(&self, conn: ConnId, head: &RequestHead<'_>, then: impl FnOnce(&Facts<'_>)) {
+    pub(super) fn with_facts(&self, conn: ConnId, head: &RequestHead<'_>, then: impl FnOnce(&Facts<'_>)) {
         let Some(slot @ Slot { role: Role::Server(Server { id, .. }), .. }) = self.slots.get(conn) else { return };
         let Ok(client) = admit::client(&self.config, slot, head) else { return };
         let tls = slot.tls();

@@ -3,6 +3,7 @@
 use super::admit::{Entering, Verifying};
 use super::calls::{Socket, SocketKind};
 use super::changes::StreamId;
+use super::count::Counting;
 use super::files::{Opening, Sending};
 use super::grant::Grant;
 use super::poll::Poll;
@@ -113,6 +114,8 @@ pub(super) enum Exchange {
     Published(u64),
     /// An event stream.
     Stream(Box<Stream>),
+    /// All shards are asked what they hold.
+    Counting(Box<Counting>),
     /// Another shard is asked whether the client may; then the request goes on.
     Entering(Box<Entering>),
     /// A password is being verified; then the request goes on.
@@ -240,6 +243,7 @@ impl Slot {
                     | Exchange::Publishing(_)
                     | Exchange::Published(_)
                     | Exchange::Entering(_)
+                    | Exchange::Counting(_)
                     | Exchange::Verifying(_) => None,
                 };
                 crate::conn::earlier(server.conn.deadline(), exchange)

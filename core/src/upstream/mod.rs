@@ -95,6 +95,11 @@ impl<C: Copy + Eq, A: Clone + Eq + Hash> Upstream<C, A> {
         this
     }
 
+    /// Connections to all of its servers that are open or being opened.
+    pub fn connections(&self) -> usize {
+        self.endpoints.iter().map(|(_, endpoint)| endpoint.connections()).sum()
+    }
+
     fn add_server(&mut self, address: Option<A>) {
         let server = self.servers.len();
         self.servers.push(if address.is_some() { Names::Literal } else { Names::new() });

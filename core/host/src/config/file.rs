@@ -234,8 +234,8 @@ mod tests {
             ("[[routes]]\nhandler = 1", "2: `handler` must be a string in quotes, not 1"),
             (
                 "[[routes]]\nhandler = 'xyzzy'",
-                "2: `handler` is not \"xyzzy\"; there is `echo`, `empty-gif`, `event-stream`, `file`, `files`, `long-poll`, `proxy`, `publish`, \
-                 `redirect`, `script`, `sessions`, `status` and `websocket`",
+                "2: `handler` is not \"xyzzy\"; there is `echo`, `empty-gif`, `event-stream`, `file`, `files`, `httpbin`, `long-poll`, `proxy`, \
+                 `publish`, `redirect`, `script`, `self-status`, `sessions`, `status` and `websocket`",
             ),
             (
                 "[[routes]]\nhandler = 'echo'\nroot = '.'",

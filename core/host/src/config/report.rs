@@ -108,8 +108,11 @@ fn routes(config: &Config) -> String {
             };
             let handler =
                 config.handlers.get(route.to.handler).map(|handler| describe(handler, config)).unwrap_or_default();
+            let otherwise = route.to.otherwise.and_then(|handler| config.handlers.get(handler));
+            let otherwise = otherwise.map(|handler| format!("other requests: {}", describe(handler, config)));
             let policy = route.to.policy.and_then(|policy| config.policies.get(policy));
-            ([host, format!("{}/", route.prefix), handler], policy.map(policy::describe).unwrap_or_default())
+            let details = otherwise.into_iter().chain(policy.map(policy::describe).unwrap_or_default()).collect();
+            ([host, format!("{}/", route.prefix), handler], details)
         })
         .collect();
     if rows.is_empty() {
@@ -136,6 +139,7 @@ fn describe(handler: &Handler, config: &Config) -> String {
         }
         Handler::EventStream => "event-stream".into(),
         Handler::Files(files) => super::files::describe(files),
+        Handler::HttpBin => "httpbin: shows requests".into(),
         Handler::LongPoll => "long-poll".into(),
         Handler::Memory(assets) => match assets.iter().any(|asset| &*asset.path == "brolly.js") {
             true => "script (brolly.js)".into(),
@@ -157,6 +161,7 @@ fn describe(handler: &Handler, config: &Config) -> String {
             let how = if *keep_path { ", the path is appended" } else { "" };
             format!("redirect to {location} with {status}{how}")
         }
+        Handler::SelfStatus => "self-status".into(),
         Handler::Status(status) => format!("status {status} {}", status.reason()),
         Handler::WebSocket(settings) => {
             let compressed = compressed(settings.compression.as_ref());

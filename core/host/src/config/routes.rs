@@ -17,20 +17,22 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 /// The handlers by name, and the keys that each has besides those of all routes.
-const HANDLERS: [(&str, &[&str]); 13] = [
-    ("echo", &["compression"]),
+const HANDLERS: [(&str, &[&str]); 15] = [
+    ("echo", &["compression", "otherwise"]),
     ("empty-gif", &[]),
     ("event-stream", &[]),
     ("file", files::FILE_KEYS),
     ("files", files::DIRECTORY_KEYS),
+    ("httpbin", &[]),
     ("long-poll", &[]),
     ("proxy", &["buffer_requests", "compression", "replace", "upstream", "websocket"]),
     ("publish", &[]),
     ("redirect", &["keep_path", "location", "status"]),
     ("script", &[]),
+    ("self-status", &[]),
     ("sessions", sessions::ROUTE_KEYS),
     ("status", &["status"]),
-    ("websocket", &["compression", "subprotocols"]),
+    ("websocket", &["compression", "otherwise", "subprotocols"]),
 ];
 
 /// One transparent pixel.
@@ -45,14 +47,8 @@ pub(super) fn routes(
 ) -> Result<(), Failure> {
     let (mut lines, mut others) = (BTreeMap::new(), Vec::new());
     for section in file.tables("routes")? {
-        let names = HANDLERS.map(|(name, _)| name);
-        let (handler, own) = section.need("handler", "\"files\"", |value| {
-            let written = string(value)?;
-            let found = HANDLERS.into_iter().find(|(name, _)| *name == written);
-            found.ok_or_else(|| format!("is not \"{written}\"{}", did_you_mean(written, &names)))
-        })?;
-        let known: Vec<_> = ["handler", "host", "prefix"].iter().chain(own).copied().chain(policy::keys()).collect();
-        section.only(&known, &format!("`{handler}` routes"))?;
+        let general = ["host", "prefix"].iter().copied().chain(policy::keys());
+        let (handler, otherwise) = handler(&section, general, config, upstreams, directory)?;
         let host = section.get("host", |value| host(string(value)?))?.unwrap_or(HostPattern::Any);
         let prefix = section.get("prefix", |value| {
             let prefix = string(value)?;
@@ -63,25 +59,7 @@ pub(super) fn routes(
             config.policies.push(policy);
             config.policies.len() - 1
         });
-        let to = Destination { handler: config.handlers.len(), policy };
-        config.handlers.push(match handler {
-            "echo" => Handler::Echo(compression(&section)?),
-            "empty-gif" => Handler::Memory(vec![Asset::new("", "image/gif", EMPTY_GIF.into())].into()),
-            "event-stream" => Handler::EventStream,
-            "file" => Handler::Files(Arc::new(files::file(&section, directory)?)),
-            "files" => Handler::Files(Arc::new(files::files(&section, directory)?)),
-            "long-poll" => Handler::LongPoll,
-            "proxy" => proxy(&section, upstreams)?,
-            "publish" => Handler::Publish,
-            "redirect" => redirect(&section)?,
-            "script" => Handler::Memory(assets::script()),
-            "sessions" => sessions::handler(&section, &config.pools, upstreams)?,
-            "status" => {
-                let range = "must be a status from 200 to 599";
-                Handler::Status(section.need("status", "404", |value| status(value, 200..=599, range))?)
-            }
-            _ => websocket(&section)?,
-        });
+        let to = Destination { handler, otherwise, policy };
         let line = section.source.line(section.span_start);
         let key = (host.clone(), prefix.trim_end_matches('/'));
         if let Some(first) = lines.insert(key, line) {
@@ -99,6 +77,50 @@ pub(super) fn routes(
         let _ = config.routes.add(route);
     }
     Ok(())
+}
+
+/// Adds the handler that a section names, which may have these keys besides the handler's own; and what it leads to otherwise.
+fn handler(
+    section: &Section<'_, '_>,
+    general: impl Iterator<Item = &'static str>,
+    config: &mut Config,
+    upstreams: &BTreeMap<&str, usize>,
+    directory: &Path,
+) -> Result<(usize, Option<usize>), Failure> {
+    let names = HANDLERS.map(|(name, _)| name);
+    let (handler, own) = section.need("handler", "\"files\"", |value| {
+        let written = string(value)?;
+        let found = HANDLERS.into_iter().find(|(name, _)| *name == written);
+        found.ok_or_else(|| format!("is not \"{written}\"{}", did_you_mean(written, &names)))
+    })?;
+    let known: Vec<_> = ["handler"].iter().chain(own).copied().chain(general).collect();
+    section.only(&known, &format!("`{handler}` routes"))?;
+    let otherwise = match section.table("otherwise", "otherwise = { handler = \"files\", root = \"./public\" }")? {
+        Some(other) => Some(self::handler(&other, std::iter::empty(), config, upstreams, directory)?.0),
+        None => None,
+    };
+    let number = config.handlers.len();
+    config.handlers.push(match handler {
+        "echo" => Handler::Echo(compression(section)?),
+        "empty-gif" => Handler::Memory(vec![Asset::new("", "image/gif", EMPTY_GIF.into())].into()),
+        "event-stream" => Handler::EventStream,
+        "file" => Handler::Files(Arc::new(files::file(section, directory)?)),
+        "files" => Handler::Files(Arc::new(files::files(section, directory)?)),
+        "httpbin" => Handler::HttpBin,
+        "long-poll" => Handler::LongPoll,
+        "proxy" => proxy(section, upstreams)?,
+        "publish" => Handler::Publish,
+        "redirect" => redirect(section)?,
+        "script" => Handler::Memory(assets::script()),
+        "self-status" => Handler::SelfStatus,
+        "sessions" => sessions::handler(section, &config.pools, upstreams)?,
+        "status" => {
+            let range = "must be a status from 200 to 599";
+            Handler::Status(section.need("status", "404", |value| status(value, 200..=599, range))?)
+        }
+        _ => websocket(section)?,
+    });
+    Ok((number, otherwise))
 }
 
 /// The same route under the other name of its site, with or without `www.`, if one of them is sent to the other.

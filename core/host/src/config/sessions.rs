@@ -14,7 +14,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 /// The keys of a route with the handler `sessions`.
-pub(super) const ROUTE_KEYS: &[&str] = &["any_protocol", "calls", "compression", "pool"];
+pub(super) const ROUTE_KEYS: &[&str] = &["any_protocol", "calls", "compression", "otherwise", "pool"];
 const POOL_KEYS: [&str; 9] = [
     "active_at_least",
     "active_at_most",

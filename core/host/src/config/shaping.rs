@@ -65,7 +65,9 @@ pub(super) fn read(route: &Section<'_, '_>, policy: &mut Policy, directory: &Pat
         "remove" => Ok(Www::Remove),
         other => Err(format!("is not \"{other}\"{}", did_you_mean(other, &["add", "remove"]))),
     })?;
-    let is_proxy = route.table.get("handler").is_some_and(|handler| handler.get_ref().as_str() == Some("proxy"));
+    let otherwise = route.table.get("otherwise").and_then(|other| other.get_ref().as_table()?.get("handler"));
+    let mut handlers = route.table.get("handler").into_iter().chain(otherwise);
+    let is_proxy = handlers.any(|handler| handler.get_ref().as_str() == Some("proxy"));
     let surplus = ["intercept", "request_fields"].into_iter().find(|key| !is_proxy && route.table.contains_key(*key));
     if let Some(key) = surplus {
         return Err(route.wrong(key, "is for `proxy` routes; remove it"));

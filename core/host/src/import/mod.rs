@@ -76,7 +76,12 @@ routing:
   localhost/files/secret: files@local
   "*.example.com": app1-site
   www.old.example.net: strip
+  "*.example.net": strip
   "*/ws": chat
+  "*/sites": sites
+  "*/hashed": hashed
+  "*/bin": bin
+  "*/~~swindon-status": state
 networks:
   localhost: [127.0.0.1, "::1", 10.0.0.0/8]
 authorizers:
@@ -98,6 +103,20 @@ handlers:
     max-payload-size: 10Mi
     destination: be/prefix
   strip: !StripWWWRedirect
+  sites: !Static
+    mode: with_hostname
+    path: ROOT/public
+    strip-host-suffix: .example.com
+    index-files: [index.html, index.htm]
+  hashed: !VersionedStatic
+    versioned-root: ROOT/public/files
+    plain-root: ROOT/public
+    version-arg: r
+    version-split: [2, 6]
+    version-chars: lowercase_hex
+    fallback-to-plain: bad_version
+  bin: !HttpBin
+  state: !SelfStatus
   chat: !SwindonLattice
     session-pool: chat
     http-route: proxy
@@ -145,7 +164,16 @@ handlers:
             "calls = { \"*\" = \"be\", \"room.*\" = \"be/base\" }",
             "replace = \"/prefix/\"",
             "content_bytes = \"10MiB\"",
-            "request_fields = { set = { X-Real-IP = \"{client}\", X-Request-Id = \"{id}\" } }",
+            "request_fields = { set = { X-Real-IP = \"{client}\" } }",
+            "request_id = \"X-Request-Id\"",
+            "content_type = \"text/html\"",
+            "[routes.otherwise]\nhandler = \"proxy\"\nupstream = \"be\"",
+            "index = [\"index.html\", \"index.htm\"]",
+            "by_host = \".example.com\"",
+            "parameter = \"r\", split = [2, 6], fallback = \"bad-version\" }",
+            "handler = \"httpbin\"",
+            "handler = \"self-status\"",
+            "handler = \"status\"\nstatus = 404\nwww = \"remove\"",
             "access = { allow = [\"127.0.0.0/24\", \"::1\", \"10.0.0.0/8\"] }",
             "response_fields = { set = { X-Frame-Options = \"DENY\" } }",
             "listing = true",
@@ -155,7 +183,7 @@ handlers:
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        for note in ["set-user", "http-route", "forwarded-ip-header", "content-type", "a bare IPv4 address"] {
+        for note in ["set-user", "forwarded-ip-header", "a bare IPv4 address"] {
             assert!(notes.iter().any(|text| text.contains(note)), "{note} is not in {notes:#?}");
         }
     }

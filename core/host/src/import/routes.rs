@@ -71,6 +71,12 @@ impl<'n> Site<'n> {
             if handler != "default" && !handlers.contains_key(handler) {
                 return Err(format!("there is no handler {handler}"));
             }
+            let is_strip = handlers.get(handler).is_some_and(|of| of.tag.as_deref() == Some("StripWWWRedirect"));
+            if is_strip && !host.starts_with("www.") && !host.starts_with('*') {
+                return Err(format!(
+                    "Host {host:?} does not start with `www.` (required for StripWWWRedirect handler)"
+                ));
+            }
             if let Some(name) = authorizer.filter(|name| *name != "default" && !authorizers.contains_key(*name)) {
                 return Err(format!("there is no authorizer {name}"));
             }
@@ -179,12 +185,30 @@ pub(super) fn write(site: &Site<'_>, out: &mut Writer) -> Result<(), String> {
             out.text("host", route.host);
         }
         out.text("prefix", if route.path.is_empty() { "/" } else { route.path });
-        match site.handlers.get(route.handler) {
-            Some(handler) => write_handler(site, &route, handler, out)?,
+        let handler = site.handlers.get(route.handler).copied();
+        let plain = handler.map(|handler| handler.optional("http-route")).transpose()?.flatten();
+        let plain = plain.map(|name| site.handlers.get(name).copied().ok_or(name)).filter(|of| *of != Err("default"));
+        let plain = plain.transpose().map_err(|name| format!("there is no http route handler {name}"))?;
+        match handler {
+            Some(handler) => {
+                write_handler(&route, handler, out)?;
+                write_policy(site, plain.unwrap_or(handler), out)?;
+            }
             None => missing(out),
         }
         if let Some(authorizer) = site.authorizer(&route) {
             write_authorizer(site, authorizer, out)?;
+        }
+        match (plain, handler.and_then(|handler| handler.tag.as_deref())) {
+            (Some(plain), _) => {
+                out.section("[routes.otherwise]");
+                write_handler(&route, plain, out)?;
+            }
+            (None, Some("SwindonLattice" | "WebsocketEcho")) => {
+                out.section("[routes.otherwise]");
+                missing(out);
+            }
+            (None, _) => {}
         }
     }
     Ok(())
@@ -214,42 +238,64 @@ fn write_authorizer(site: &Site<'_>, authorizer: &Node, out: &mut Writer) -> Res
     Ok(())
 }
 
-fn write_handler(site: &Site<'_>, route: &Route<'_>, handler: &Node, out: &mut Writer) -> Result<(), String> {
-    let what = |key: &str| format!("handlers.{}.{key}", route.handler);
+/// The handler and its own keys.
+fn write_handler(route: &Route<'_>, handler: &Node, out: &mut Writer) -> Result<(), String> {
     match handler.tag.as_deref().unwrap_or_default() {
-        "Proxy" => return write_proxy(site, route, handler, out),
+        "Proxy" => write_proxy(route, handler, out)?,
         "Static" => write_static(route, handler, handler.needed("path")?, out)?,
         "SingleFile" => {
             out.text("handler", "file");
             out.text("path", handler.needed("path")?);
             out.text("symlinks", "anywhere");
-            if handler.get("content-type").is_some() {
-                out.note(&format!("{}: it follows from the name of the file", what("content-type")));
+            if let Some(content_type) = handler.optional("content-type")? {
+                out.text("content_type", content_type);
             }
         }
         "VersionedStatic" => {
-            let name = what("versioned-root");
-            out.note(&format!("{name}: versions in the query are not read; this serves the files without a version"));
             write_static(route, handler, handler.needed("plain-root")?, out)?;
+            let fallback = match handler.optional("fallback-to-plain")?.unwrap_or("never") {
+                "always" => "no-file".into(),
+                fallback => fallback.replace('_', "-"),
+            };
+            let (root, parameter) = (handler.needed("versioned-root")?, handler.needed("version-arg")?);
+            let (root, parameter, fallback) = (quote(root), quote(parameter), quote(&fallback));
+            let split = handler.texts("version-split")?.join(", ");
+            let versions =
+                format!("{{ root = {root}, parameter = {parameter}, split = [{split}], fallback = {fallback} }}");
+            out.key("versions", versions);
         }
         "EmptyGif" => out.text("handler", "empty-gif"),
         "BaseRedirect" => redirect(handler.needed("redirect-to-domain")?, out),
         "StripWWWRedirect" => match route.host.strip_prefix("www.") {
             Some(host) => redirect(host, out),
-            None => return Err(format!("Host {:?} does not start with `www.`", route.host)),
+            None if route.host.starts_with('*') => {
+                missing(out);
+                out.text("www", "remove");
+            }
+            None => missing(out),
         },
-        "SwindonLattice" => write_sessions(handler, &what("http-route"), out)?,
+        "SwindonLattice" => write_sessions(handler, out)?,
         "WebsocketEcho" => out.text("handler", "echo"),
-        "HttpBin" => {
-            out.note(&format!("{}: HttpBin is left out; proxy to a real one", route.handler));
-            missing(out);
-        }
-        "SelfStatus" => {
-            out.note(&format!("{}: SelfStatus has no equivalent yet", route.handler));
-            missing(out);
-        }
+        "HttpBin" => out.text("handler", "httpbin"),
+        "SelfStatus" => out.text("handler", "self-status"),
         // Checked before.
         _ => {}
+    }
+    Ok(())
+}
+
+/// What routes have whatever their handler.
+fn write_policy(site: &Site<'_>, handler: &Node, out: &mut Writer) -> Result<(), String> {
+    if handler.tag.as_deref() == Some("Proxy") {
+        let destination = handler.needed("destination")?;
+        let (upstream, _) = destination.split_at(destination.find('/').unwrap_or(destination.len()));
+        if site.root.get("http-destinations").and_then(|all| all.get(upstream)).is_none() {
+            return Err(format!("there is no http destination {upstream}"));
+        }
+        out.size("content_bytes", handler.number("max-payload-size")?.unwrap_or(10 << 20));
+        if let Some(name) = handler.optional("ip-header")? {
+            out.key("request_fields", format!("{{ set = {} }}", table(&[(name, "{client}")])));
+        }
     }
     let fields = handler.section("extra-headers")?;
     let fields = fields
@@ -262,13 +308,9 @@ fn write_handler(site: &Site<'_>, route: &Route<'_>, handler: &Node, out: &mut W
     Ok(())
 }
 
-fn write_proxy(site: &Site<'_>, route: &Route<'_>, handler: &Node, out: &mut Writer) -> Result<(), String> {
+fn write_proxy(route: &Route<'_>, handler: &Node, out: &mut Writer) -> Result<(), String> {
     let destination = handler.needed("destination")?;
     let (upstream, path) = destination.split_at(destination.find('/').unwrap_or(destination.len()));
-    let upstream_node = site.root.get("http-destinations").and_then(|all| all.get(upstream));
-    let Some(upstream_node) = upstream_node else {
-        return Err(format!("there is no http destination {upstream}"));
-    };
     out.text("handler", "proxy");
     out.text("upstream", upstream);
     if !matches!(path, "" | "/") {
@@ -277,48 +319,29 @@ fn write_proxy(site: &Site<'_>, route: &Route<'_>, handler: &Node, out: &mut Wri
     }
     // There, requests were always read whole.
     out.key("buffer_requests", "true");
-    out.size("content_bytes", handler.number("max-payload-size")?.unwrap_or(10 << 20));
-    let mut fields = Vec::new();
-    if let Some(name) = handler.optional("ip-header")? {
-        fields.push((name, "{client}"));
-    }
-    if let Some(name) = upstream_node.optional("request-id-header")? {
-        fields.push((name, "{id}"));
-    }
-    if !fields.is_empty() {
-        out.key("request_fields", format!("{{ set = {} }}", table(&fields)));
-    }
     Ok(())
 }
 
 fn write_static(route: &Route<'_>, handler: &Node, path: &str, out: &mut Writer) -> Result<(), String> {
     let mode = handler.optional("mode")?.or(handler.optional("fallback-mode")?).unwrap_or("relative_to_route");
-    let suffix = handler.optional("strip-host-suffix")?.unwrap_or_default();
-    let host = route.host.strip_suffix(suffix).map_or(route.host, |host| host.trim_end_matches('.'));
     let root = match mode {
-        "relative_to_route" => path.to_owned(),
+        "relative_to_route" | "with_hostname" => path.to_owned(),
         "relative_to_domain_root" => format!("{path}{}", route.path),
-        "with_hostname" if route.host.contains('*') => {
-            out.note(&format!(
-                "handlers.{}.mode: directories by host name; write a route for each host",
-                route.handler
-            ));
-            path.to_owned()
-        }
-        "with_hostname" => format!("{path}/{host}"),
         other => return Err(format!("handlers.{}.mode: there is no mode {other}", route.handler)),
     };
     out.text("handler", "files");
     out.text("root", &root);
     out.text("symlinks", "anywhere");
+    if mode == "with_hostname" {
+        match handler.optional("strip-host-suffix")? {
+            Some(suffix) => out.text("by_host", suffix),
+            None => out.key("by_host", "true"),
+        }
+    }
     match handler.texts("index-files")?.as_slice() {
         [] => {}
-        [first, others @ ..] => {
-            out.text("index", first);
-            if !others.is_empty() {
-                out.note(&format!("handlers.{}.index-files: one name is looked for, {first}", route.handler));
-            }
-        }
+        [one] => out.text("index", one),
+        several => out.key("index", list(several)),
     }
     if handler.optional("generate-index")? == Some("true") {
         out.key("listing", "true");
@@ -332,7 +355,7 @@ fn write_static(route: &Route<'_>, handler: &Node, path: &str, out: &mut Writer)
     Ok(())
 }
 
-fn write_sessions(handler: &Node, http_route: &str, out: &mut Writer) -> Result<(), String> {
+fn write_sessions(handler: &Node, out: &mut Writer) -> Result<(), String> {
     out.text("handler", "sessions");
     out.text("pool", handler.needed("session-pool")?);
     let calls = handler.section("message-handlers")?;
@@ -342,11 +365,6 @@ fn write_sessions(handler: &Node, http_route: &str, out: &mut Writer) -> Result<
     out.key("calls", format!("{{ {} }}", calls.join(", ")));
     if version(handler)? < (0, 6) {
         out.key("any_protocol", "true");
-    }
-    if handler.get("http-route").is_some() {
-        out.note(&format!(
-            "{http_route}: plain HTTP requests for WebSockets are refused; give them a path of their own"
-        ));
     }
     Ok(())
 }

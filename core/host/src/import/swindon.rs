@@ -157,6 +157,9 @@ fn destinations(root: &Node, out: &mut Writer) -> Result<(), String> {
         if let Some(host) = destination.optional("override-host-header")? {
             out.text("host", host);
         }
+        if let Some(name) = destination.optional("request-id-header")? {
+            out.text("request_id", name);
+        }
         for key in ["in-flight-requests-per-backend-connection", "safe-pipeline-timeout"] {
             if destination.get(key).is_some() {
                 out.note(&format!("http-destinations.{name}.{key}: requests to backends are not pipelined"));

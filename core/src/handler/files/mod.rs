@@ -9,6 +9,7 @@
 //! | `coding.rs` | `Accept-Encoding` |
 //! | `media_type.rs` | `Content-Type` |
 //! | `cache_control.rs` | `Cache-Control` |
+//! | `versions.rs` | files by the version in the query |
 //! | `path.rs` | which paths name nothing, or a page |
 //! | `listing.rs` | a directory as a page |
 
@@ -22,9 +23,11 @@ pub mod path;
 mod ranges;
 mod settings;
 mod validator;
+mod versions;
 
 pub use coding::{AcceptEncoding, Coding, Codings};
 pub use conditions::{Conditions, Outcome};
 pub use ranges::{Ranges, Selected};
 pub use settings::{CacheRule, Compress, Files, Symlinks};
 pub use validator::{Stamp, Validator};
+pub use versions::{Fallback, Versions};

@@ -1,6 +1,6 @@
 //! How files below a directory are served.
 
-use super::Coding;
+use super::{Coding, Versions};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -10,10 +10,12 @@ use alloc::vec::Vec;
 pub struct Files {
     /// The directory, absolute.
     pub root: Arc<str>,
-    /// What a path ending in `/` stands for.
-    pub index: Box<str>,
+    /// What a path ending in `/` stands for: the first of these that is there. At least one.
+    pub index: Vec<Box<str>>,
     /// The one file that there is, for the path of the route itself; `None`: all files below the root.
     pub only: Option<Box<str>>,
+    /// Whether the name of the host is the first directory below the root, and what is taken from its end before.
+    pub by_host: Option<Box<str>>,
     /// Whether directories without an index get an HTML page of what is in them.
     pub listing: bool,
     /// The file that stands for pages that are not there, below the root without a leading slash.
@@ -22,6 +24,8 @@ pub struct Files {
     pub hidden: bool,
     /// Where symbolic links may lead.
     pub symlinks: Symlinks,
+    /// `Content-Type`; `None`: by the name of the file.
+    pub content_type: Option<Box<str>>,
     /// The `charset` parameter of text; `None` leaves it out.
     pub charset: Option<Box<str>>,
     /// Siblings that are looked for next to a file, the one that is liked best first.
@@ -32,6 +36,8 @@ pub struct Files {
     pub cache: Vec<CacheRule>,
     /// Names below this path contain a hash of their content: such files never change.
     pub versioned: Option<Box<str>>,
+    /// Versions of the files, by a parameter of the query.
+    pub versions: Option<Versions>,
 }
 
 impl Files {
@@ -39,17 +45,20 @@ impl Files {
     pub fn new(root: &str) -> Self {
         Self {
             root: root.into(),
-            index: "index.html".into(),
+            index: ["index.html".into()].into(),
             only: None,
+            by_host: None,
             listing: false,
             fallback: None,
             hidden: false,
             symlinks: Symlinks::Inside,
+            content_type: None,
             charset: Some("utf-8".into()),
             precompressed: Vec::new(),
             compress: None,
             cache: Vec::new(),
             versioned: None,
+            versions: None,
         }
     }
 

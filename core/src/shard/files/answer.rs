@@ -104,4 +104,8 @@ fn cache_fields(head: &mut HeadWriter<'_>, kept: &Representation, wanted: &Wante
     if wanted.is_fallback {
         head.lines(FieldLines::new("vary: accept\r\n"));
     }
+    if wanted.is_plain {
+        // The version that was asked for may be there in a moment.
+        head.retain(|name| name != "cache-control").lines(FieldLines::new("cache-control: no-store\r\n"));
+    }
 }

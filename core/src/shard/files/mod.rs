@@ -71,7 +71,10 @@ impl Representation {
             let _ = content_lines.push("accept-ranges", b"bytes");
         }
         let representation = Self {
-            content_type: content_type(media_type(name), files.charset.as_deref()),
+            content_type: match &files.content_type {
+                Some(said) => Arc::from(&**said),
+                None => content_type(media_type(name), files.charset.as_deref()),
+            },
             etag,
             modified,
             cache_lines,

@@ -6,15 +6,19 @@ use crate::config::{Config, Files, Handler};
 use crate::conn::Content;
 use crate::handler::files::listing::{self, Listing};
 use crate::handler::files::path::{is_hidden, wants_page};
-use crate::handler::files::{AcceptEncoding, Codings, Conditions, Ranges};
+use crate::handler::files::{AcceptEncoding, Codings, Conditions, Fallback, Ranges};
 use crate::http1::{FieldLines, Method, RequestHead, StatusCode, Target};
 use crate::shard::slot::Exchange;
 use crate::shard::{Completion, ConnId, Effect, FileRequest, IoError, OpId, Opened, Operation, Shard};
 use crate::time::Now;
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::mem;
+
+/// What comes before the paths of versions. No other path begins with it.
+const VERSION: &str = "?";
 
 /// A file is being opened, or a directory looked into.
 #[derive(Debug)]
@@ -23,6 +27,10 @@ pub(in crate::shard) struct Opening {
     handler: usize,
     /// Below the route, decoded: what is kept is kept under this name.
     path: Box<str>,
+    /// Which of the names of an index is being looked for.
+    index: usize,
+    /// What stands for a version that is not there.
+    plain: Option<Box<str>>,
     /// Where to redirect to, if it is a directory.
     slashed: Box<str>,
     pub(super) wanted: Wanted,
@@ -42,13 +50,15 @@ pub(super) struct Wanted {
     pub(super) ranges: Option<Ranges>,
     /// Whether it stands for something that is not there: clients that take no HTML get something else.
     pub(super) is_fallback: bool,
+    /// Whether it stands for a version that may come yet.
+    pub(super) is_plain: bool,
 }
 
 impl Wanted {
     fn new(head: &RequestHead<'_>) -> Self {
         // RFC 9110 §14.2: ranges are for GET alone.
         let ranges = if head.method == Method::Get { Ranges::new(&head.fields) } else { None };
-        Self { conditions: Conditions::new(&head.fields), ranges, is_fallback: false }
+        Self { conditions: Conditions::new(&head.fields), ranges, is_fallback: false, is_plain: false }
     }
 }
 
@@ -67,7 +77,8 @@ impl Shard {
         let Some(files) = files(&config, handler) else { return };
         let accepted = || AcceptEncoding::new(&head.fields);
         let choose = |available| accepted().choose(available, files.codings());
-        let stale = match self.cache.find(handler, rest, now.instant, age, choose) {
+        let Some((path, plain)) = locate(files, head, rest) else { return self.refuse_path(now, conn) };
+        let stale = match self.cache.find(handler, &path, now.instant, age, choose) {
             Found::Fresh(kept) => return self.answer_file(now, conn, &kept, None, &Wanted::new(head)),
             Found::Stale(kept) => Some(kept),
             Found::Nothing => None,
@@ -83,7 +94,9 @@ impl Shard {
         let opening = Opening {
             op: OpId(0),
             handler,
-            path: rest.into(),
+            path: path.into(),
+            index: 0,
+            plain,
             slashed: slashed(&head.target),
             wanted: Wanted::new(head),
             accepted: accepted(),
@@ -97,7 +110,8 @@ impl Shard {
     fn open_file(&mut self, conn: ConnId, files: &Arc<Files>, mut opening: Box<Opening>) {
         opening.op = self.next_op(Operation::File(conn));
         let known = opening.stale.as_ref().and_then(|kept| Some((kept.coding, kept.known?)));
-        let path = file_name(files, &opening.path).into();
+        let files = files_of(files, &opening.path);
+        let path = file_name(files, &opening).into();
         let file = FileRequest { files: Arc::clone(files), path, accepted: opening.accepted, known };
         self.effects.push_back(Effect::OpenFile { op: opening.op, file });
         if let Some(server) = self.server(conn) {
@@ -186,9 +200,9 @@ impl Shard {
         }
     }
 
-    fn handle_found(&mut self, now: Now, conn: ConnId, files: &Files, opening: &Opening, opened: Opened) {
-        let available = opened.available;
-        let (representation, file) = Representation::new(files, &file_name(files, &opening.path), opened, now.unix);
+    fn handle_found(&mut self, now: Now, conn: ConnId, files: &Arc<Files>, opening: &Opening, opened: Opened) {
+        let (available, files) = (opened.available, files_of(files, &opening.path));
+        let (representation, file) = Representation::new(files, &file_name(files, opening), opened, now.unix);
         let representation = Arc::new(representation);
         if file.is_none() {
             self.keep_file(now, opening, available, &representation);
@@ -208,6 +222,15 @@ impl Shard {
 
     /// There is no such file: perhaps there is a page to show instead.
     fn handle_missing(&mut self, now: Now, conn: ConnId, files: &Arc<Files>, mut opening: Box<Opening>) {
+        if let Some(plain) = opening.plain.take() {
+            opening.wanted.is_plain = true;
+            return self.open_other(now, conn, files, opening, plain);
+        }
+        if is_directory(&opening.path) && opening.index + 1 < files.index.len() && !opening.is_listing {
+            opening.index += 1;
+            opening.stale = None;
+            return self.open_file(conn, files, opening);
+        }
         if files.listing && is_directory(&opening.path) && !mem::replace(&mut opening.is_listing, true) {
             opening.op = self.next_op(Operation::File(conn));
             let (path, limit) = (opening.path.trim_start_matches('/').into(), self.config.limits.file_listing_entries);
@@ -220,8 +243,13 @@ impl Shard {
         let Some(fallback) = files.fallback.as_ref().filter(|_| mem::take(&mut opening.wants_page)) else {
             return self.refuse_path(now, conn);
         };
-        opening.path = ["/", fallback].concat().into();
         opening.wanted.is_fallback = true;
+        self.open_other(now, conn, files, opening, ["/", fallback].concat().into());
+    }
+
+    /// Opens what stands for a file that is not there.
+    fn open_other(&mut self, now: Now, conn: ConnId, files: &Arc<Files>, mut opening: Box<Opening>, path: Box<str>) {
+        opening.path = path;
         let age = self.config.limits.file_cache_age;
         let choose = |available| opening.accepted.choose(available, files.codings());
         opening.stale = match self.cache.find(opening.handler, &opening.path, now.instant, age, choose) {
@@ -260,12 +288,43 @@ fn is_directory(path: &str) -> bool {
     path.ends_with('/')
 }
 
-/// The file that `path` stands for, relative to the root.
-fn file_name(files: &Files, path: &str) -> String {
-    let index = if is_directory(path) { &*files.index } else { "" };
+/// Where a file is, and what stands for it if it is a version that is not there; `None`: nowhere.
+fn locate<'r>(files: &Files, head: &RequestHead<'_>, rest: &'r str) -> Option<(Cow<'r, str>, Option<Box<str>>)> {
+    let mut path = Cow::Borrowed(rest);
+    if let Some(suffix) = &files.by_host {
+        path = [&host_directory(head.host()?.host(), suffix)?, rest].concat().into();
+    }
+    let Some(versions) = &files.versions else { return Some((path, None)) };
+    match versions.find(head.target.query(), rest) {
+        Ok(version) => {
+            let plain = (versions.fallback >= Fallback::NoFile).then(|| path.into());
+            Some(([VERSION, &version].concat().into(), plain))
+        }
+        Err(reason) => (versions.fallback >= reason).then_some((path, None)),
+    }
+}
+
+/// The directory of a host, with a slash before it.
+fn host_directory(host: &str, suffix: &str) -> Option<String> {
+    let host = host.to_ascii_lowercase();
+    let name = host.strip_suffix(suffix).unwrap_or(&host).trim_end_matches('.');
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_usable = !name.is_empty() && !name.starts_with('.') && name.bytes().all(is_name);
+    is_usable.then(|| ["/", name].concat())
+}
+
+/// Who has the file at `path`.
+fn files_of<'f>(files: &'f Arc<Files>, path: &str) -> &'f Arc<Files> {
+    files.versions.as_ref().filter(|_| path.starts_with(VERSION)).map_or(files, |versions| &versions.files)
+}
+
+/// The file that a path stands for, relative to the root.
+fn file_name(files: &Files, opening: &Opening) -> String {
+    let path = opening.path.trim_start_matches(VERSION).trim_start_matches('/');
+    let index = if is_directory(&opening.path) { files.index.get(opening.index).map_or("", |name| name) } else { "" };
     match &files.only {
         Some(name) => String::from(&**name),
-        None => [path.trim_start_matches('/'), index].concat(),
+        None => [path, index].concat(),
     }
 }
 

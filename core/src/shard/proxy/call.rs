@@ -125,6 +125,7 @@ impl Server {
             | Exchange::Published(_)
             | Exchange::Stream(_)
             | Exchange::Entering(_)
+            | Exchange::Counting(_)
             | Exchange::Verifying(_) => None,
         }
     }

@@ -34,6 +34,7 @@ use crate::time::Now;
 use crate::upstream::{self, Balance, Key, hash};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -85,6 +86,7 @@ impl Shard {
         let encoded = encode_request(out, head.method, &target, framing, |out| {
             fields::request(head, &origin, host.as_deref(), out)?;
             edits.apply(out)?;
+            fields::name_request(upstream.request_id.as_deref(), &origin.id.to_string(), out)?;
             websocket.as_ref().map_or(Ok(()), |websocket| websocket.edit_request(out))
         });
         if encoded.is_err() {

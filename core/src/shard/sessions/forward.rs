@@ -6,6 +6,7 @@ use super::Order;
 use super::connection::text_frame;
 use crate::config::{Backend, Handler};
 use crate::handler::call::Refused;
+use crate::handler::forward;
 use crate::handler::remote::{self, Remote};
 use crate::http1::{FieldLines, StatusCode};
 use crate::session::{Status, User};
@@ -94,14 +95,29 @@ impl Shard {
         matter: Matter,
     ) -> Option<ConnId> {
         let path = backend.path(method);
+        let config = Arc::clone(&self.config);
+        let name = config.upstreams.get(backend.upstream).and_then(|upstream| upstream.request_id.as_deref());
+        let id = name.map(|_| self.request_id(&matter)).unwrap_or_default();
         let fields = |head: &mut crate::http1::HeadWriter<'_>| {
             if let Some(authorization) = authorization {
                 head.field("authorization", authorization.as_bytes())?;
             }
             head.lines(FIELDS);
-            Ok(())
+            forward::name_request(name, &id, head)
         };
         self.send_errand(now, (backend.upstream, &path), fields, content, timeout, matter)
+    }
+
+    /// What a request of ours is called: by its connection, if there is one, and by what it is to it.
+    fn request_id(&mut self, matter: &Matter) -> String {
+        match matter {
+            Matter::Authorize(conn) => format!("{}-auth", self.public_id(*conn)),
+            Matter::Call(conn, meta) => {
+                let id = meta.get("request_id").map(|id| id.as_str().map_or_else(|| id.to_string(), Into::into));
+                format!("{}-{}", self.public_id(*conn), id.unwrap_or_default())
+            }
+            Matter::Inactive(..) => self.rng.next_uuid().to_string(),
+        }
     }
 
     /// A backend has answered a request of ours, or cannot.

@@ -35,7 +35,7 @@ use alloc::collections::BTreeSet;
 /// What is at home here of a pool.
 #[derive(Debug)]
 pub(super) struct Pool {
-    sessions: Sessions<Place>,
+    pub(super) sessions: Sessions<Place>,
     presence: Presence,
     lattices: Namespaces<Place>,
     /// Inactivity that a backend could not be told: when to try again, whom, which backend, which attempt.

@@ -10,6 +10,7 @@ use super::units::{format_duration, parse_duration};
 use crate::failure::{Failure, did_you_mean};
 use crate::url::Url;
 use brolly_core::config::{Config, HealthCheck, HostField, Server, Upstream};
+use brolly_core::handler::edits::Edits;
 use brolly_core::http1::StatusCode;
 use brolly_core::upstream::{Balance, Key};
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use std::fmt::Write;
 use std::time::Duration;
 use toml::de::DeValue;
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "url",
     "servers",
     "fallbacks",
@@ -37,6 +38,7 @@ const KEYS: [&str; 20] = [
     "slow_start",
     "host",
     "proxy_protocol",
+    "request_id",
     "tls",
 ];
 
@@ -108,6 +110,11 @@ fn upstream(
     set(section, "retries", retries, &mut upstream.retries)?;
     set(section, "slow_start", duration, &mut upstream.rules.slow_start)?;
     set(section, "host", host, &mut upstream.host)?;
+    upstream.request_id = section.get("request_id", |value| match string(value)? {
+        // What may not be edited may not be said either.
+        name if Edits::default().set(name, "").is_ok() => Ok(name.into()),
+        name => Err(format!("must be the name of a field such as \"X-Request-Id\", not \"{name}\"")),
+    })?;
     set(section, "proxy_protocol", boolean, &mut upstream.proxy_protocol)?;
     eject(section, &mut upstream)?;
     health(section, &mut upstream)?;

@@ -1,17 +1,20 @@
 //! Routes to files.
 
-use super::source::{Section, boolean, kind, string};
-use super::units::parse_size;
+mod tables;
+
+use super::source::{Section, boolean, kind, list, string};
 use crate::failure::{Failure, did_you_mean};
-use brolly_core::config::{CacheRule, Coding, Compress, Files, Symlinks};
+use brolly_core::config::{Coding, Files, Symlinks};
 use std::path::Path;
 use std::sync::Arc;
+use tables::{cache, compress, versions};
 use toml::Spanned;
 use toml::de::DeValue;
 
 /// The keys of a directory.
 pub(super) const DIRECTORY_KEYS: &[&str] = &[
     "root",
+    "by_host",
     "index",
     "listing",
     "fallback",
@@ -22,30 +25,37 @@ pub(super) const DIRECTORY_KEYS: &[&str] = &[
     "compress",
     "cache",
     "versioned",
+    "versions",
 ];
 /// The keys of a single file.
-pub(super) const FILE_KEYS: &[&str] = &["path", "symlinks", "charset", "precompressed", "compress", "cache"];
+pub(super) const FILE_KEYS: &[&str] =
+    &["path", "content_type", "symlinks", "charset", "precompressed", "compress", "cache"];
 
 const SYMLINKS: [(&str, Symlinks); 3] =
     [("never", Symlinks::Never), ("inside", Symlinks::Inside), ("anywhere", Symlinks::Anywhere)];
 const PRECOMPRESSED: [(&str, Coding); 3] = [("br", Coding::Brotli), ("zstd", Coding::Zstd), ("gzip", Coding::Gzip)];
-const COMPRESS: [(&str, Coding); 2] = [("zstd", Coding::Zstd), ("gzip", Coding::Gzip)];
-const COMPRESS_FROM: u64 = 1024;
-const COMPRESS_TO: u64 = 1024 * 1024;
 
 /// Reads a route to a directory; a relative one begins at `directory`.
 pub(super) fn files(route: &Section<'_, '_>, directory: &Path) -> Result<Files, Failure> {
-    let root = route.need("root", "\"./public\"", |value| {
-        super::directory(&directory.join(string(value)?)).map_err(|text| format!("is wrong: {text}"))
-    })?;
+    let root = route.need("root", "\"./public\"", |value| root(value, directory))?;
     let mut files = Files::new(&root);
-    let index = route.get("index", |value| match string(value)? {
-        index if index.is_empty() || index.contains(['/', '\\']) => {
-            Err("must be a file name such as \"index.html\"".to_owned())
+    let index = route.get("index", |value| {
+        let names = match value {
+            DeValue::Array(_) => list(value, "[\"index.html\", \"index.htm\"]")?,
+            one => vec![string(one)?],
+        };
+        let is_name = |name: &&str| !name.is_empty() && !name.contains(['/', '\\']);
+        match names.iter().all(is_name) && !names.is_empty() {
+            true => Ok(names.into_iter().map(Into::into).collect()),
+            false => Err("must be a file name such as \"index.html\"".to_owned()),
         }
-        index => Ok(index.into()),
     })?;
     files.index = index.unwrap_or(files.index);
+    let by_host = route.get("by_host", |value| match value {
+        DeValue::Boolean(by_host) => Ok(by_host.then(Box::default)),
+        value => string(value).map(|suffix| Some(suffix.to_ascii_lowercase().into())),
+    })?;
+    files.by_host = by_host.flatten();
     files.listing = route.get("listing", boolean)?.unwrap_or(false);
     files.fallback = route.get("fallback", |value| below(Path::new(&*root), string(value)?))?;
     files.hidden = route.get("hidden", boolean)?.unwrap_or(false);
@@ -57,7 +67,13 @@ pub(super) fn files(route: &Section<'_, '_>, directory: &Path) -> Result<Files, 
         }
     })?;
     common(route, &mut files)?;
+    files.versions = versions(route, directory, &files)?;
     Ok(files)
+}
+
+/// A directory that exists.
+fn root(value: &DeValue<'_>, directory: &Path) -> Result<Arc<str>, String> {
+    super::directory(&directory.join(string(value)?)).map_err(|text| format!("is wrong: {text}"))
 }
 
 /// Reads a route to a single file. Whoever names a file means what its name leads to.
@@ -79,6 +95,12 @@ pub(super) fn file(route: &Section<'_, '_>, directory: &Path) -> Result<Files, F
         }
     })?;
     let mut files = Files { only: Some(name.into()), symlinks: Symlinks::Anywhere, ..Files::new(&root) };
+    files.content_type = route.get("content_type", |value| match string(value)? {
+        text if text.split_once('/').is_some() && text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) => {
+            Ok(text.into())
+        }
+        text => Err(format!("must be a media type such as \"text/html; charset=utf-8\", not \"{text}\"")),
+    })?;
     common(route, &mut files)?;
     Ok(files)
 }
@@ -100,58 +122,6 @@ fn common(route: &Section<'_, '_>, files: &mut Files) -> Result<(), Failure> {
     files.compress = compress(route)?;
     files.cache = cache(route)?;
     Ok(())
-}
-
-fn compress(route: &Section<'_, '_>) -> Result<Option<Compress>, Failure> {
-    let Some(section) = route.table("compress", "compress = { types = [\"text/*\"], from = \"1KiB\" }")? else {
-        return Ok(None);
-    };
-    section.only(&["types", "from", "to", "codings"], "`compress`")?;
-    let example = "must be a list of media types such as [\"text/*\", \"application/json\"]";
-    let types = section.need("types", "[\"text/*\", \"application/json\"]", |value| {
-        let list = value.as_array().filter(|list| !list.is_empty()).ok_or(example)?;
-        let media_type = |value: &Spanned<DeValue<'_>>| {
-            let name = string(value.get_ref())?;
-            let is_type = name.split_once('/').is_some_and(|(kind, _)| !kind.is_empty() && !kind.contains('*'));
-            if is_type { Ok(name.into()) } else { Err(format!("{example}, not \"{name}\"")) }
-        };
-        list.iter().map(media_type).collect()
-    })?;
-    let size = |key, default| {
-        let size = section.get(key, |value| parse_size(value.as_str().unwrap_or(&kind(value))))?;
-        Ok(size.unwrap_or(default))
-    };
-    let (from, to) = (size("from", COMPRESS_FROM)?, size("to", COMPRESS_TO)?);
-    if from > to {
-        return Err(
-            section.failure("`compress` has a `from` that is larger than its `to`: nothing would be compressed")
-        );
-    }
-    let codings = choices(&section, "codings", &COMPRESS)?;
-    let codings = codings.unwrap_or_else(|| COMPRESS.map(|(_, coding)| coding).into());
-    Ok(Some(Compress { types, from, to, codings }))
-}
-
-fn cache(route: &Section<'_, '_>) -> Result<Vec<CacheRule>, Failure> {
-    let mut rules = Vec::new();
-    for section in route.tables_like("cache", "cache = [{ match = \"*.html\", control = \"no-cache\" }]")? {
-        section.only(&["match", "control"], "a `cache` rule")?;
-        let pattern = section.need("match", "\"*.html\"", |value| match string(value)? {
-            pattern if pattern.ends_with('/') => {
-                Err(format!("must name files; write \"{pattern}index.html\" or \"{pattern}*\""))
-            }
-            pattern if pattern.starts_with(['/', '*']) => Ok(pattern.into()),
-            pattern => Err(format!("must begin with a slash or a star; write \"/{pattern}\" or \"*{pattern}\"")),
-        })?;
-        let control: Arc<str> = section.need("control", "\"public, max-age=3600\"", |value| match string(value)? {
-            control if !control.trim().is_empty() && control.chars().all(|c| c == ' ' || c.is_ascii_graphic()) => {
-                Ok(control.into())
-            }
-            control => Err(format!("must be a value of Cache-Control such as \"no-store\", not \"{control}\"")),
-        })?;
-        rules.push(CacheRule { pattern, control });
-    }
-    Ok(rules)
 }
 
 /// A file below `root`, without a leading slash.
@@ -185,13 +155,19 @@ fn choices<T: Copy>(section: &Section<'_, '_>, key: &str, known: &[(&str, T)]) -
 pub(super) fn describe(files: &Files) -> String {
     let mut text = match &files.only {
         Some(name) => format!("file {}/{name}", files.root),
-        None => format!("files in {}, index {}", files.root, files.index),
+        None => format!("files in {}, index {}", files.root, files.index.join(" or ")),
     };
     let mut add = |what: String| {
         text.push_str(", ");
         text.push_str(&what);
     };
     let names = |codings: &[Coding]| codings.iter().map(|coding| coding.name()).collect::<Vec<_>>().join(" ");
+    if files.by_host.is_some() {
+        add("a directory for each host".into());
+    }
+    if let Some(versions) = &files.versions {
+        add(format!("versions by `{}` in {}", versions.parameter, versions.files.root));
+    }
     if files.listing {
         add("or a listing".into());
     }
@@ -222,7 +198,7 @@ pub(super) fn describe(files: &Files) -> String {
 mod tests {
     use super::super::file::parse;
     use super::*;
-    use brolly_core::config::Handler;
+    use brolly_core::config::{CacheRule, Compress, Fallback, Handler, Versions};
 
     fn only(text: &str) -> Arc<Files> {
         let settings = parse(text).unwrap();
@@ -249,12 +225,16 @@ mod tests {
             compress = { types = ["text/*"], from = "2KiB", to = "3KiB", codings = ["gzip"] }
             cache = [{ match = "*.html", control = "no-store" }]
             versioned = "/static/"
+            by_host = ".Example.org"
+            versions = { root = "examples", parameter = "r", split = [2, 6], fallback = "no-file" }
             "#,
         );
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
-        let expected = Files {
-            index: "i.html".into(),
+        let mut expected = Files {
+            index: vec!["i.html".into()],
             only: None,
+            by_host: Some(".example.org".into()),
+            content_type: None,
             listing: true,
             fallback: Some("config/mod.rs".into()),
             hidden: true,
@@ -269,13 +249,20 @@ mod tests {
             }),
             cache: vec![CacheRule { pattern: "*.html".into(), control: "no-store".into() }],
             versioned: Some("/static/".into()),
+            versions: None,
             root: root.into(),
         };
+        let cache = vec![CacheRule { pattern: "*".into(), control: "public, max-age=31536000, immutable".into() }];
+        let hashed = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+        let of = Files { by_host: None, versioned: None, cache, ..expected.clone() };
+        let of = Files { root: hashed.into(), fallback: None, listing: false, ..of };
+        let (parameter, split) = ("r".into(), vec![2, 6]);
+        expected.versions = Some(Versions { files: of.into(), parameter, split, fallback: Fallback::NoFile });
         assert_eq!(*files, expected);
         assert_eq!(
             describe(&files),
             format!(
-                "files in {root}, index i.html, or a listing, fallback config/mod.rs, hidden ones too, no symbolic \
+                "files in {root}, index i.html, a directory for each host, versions by `r` in {hashed}, or a listing, fallback config/mod.rs, hidden ones too, no symbolic \
                  links, precompressed br gzip, compressed gzip, immutable below /static/"
             )
         );
@@ -292,6 +279,15 @@ mod tests {
     #[test]
     fn mistakes_say_what_to_write_instead() {
         for (keys, message) in [
+            ("index=[]", "`index` must be a file name such as \"index.html\""),
+            (
+                "versions={root='src', parameter='v', split=[0]}",
+                "`split` must be a list of lengths from 1 to 64 such as [2, 6]",
+            ),
+            (
+                "versions={root='src', parameter='v', split=[2], fallback='no_file'}",
+                "`fallback` is not \"no_file\"; did you mean `no-file`?",
+            ),
             ("listing='yes'", "`listing` must be true or false, not \"yes\""),
             (
                 "fallback='nowhere.html'",
