@@ -8,6 +8,7 @@ const { poolChecks } = require("../pools/checks.js");
 const { inPage } = require("../pools/world.js");
 const { Relay } = require("../relay.js");
 require("./rooms.js");
+require("./events.js");
 require("./script.js");
 
 poolChecks("pools", ({ context }) => inPage(context));

@@ -9,6 +9,7 @@ const { WebSocket, WebSocketServer } = require("ws");
 const { Brolly, check, eventually, freePort, main, options, sleep } = require("../checks.js");
 const { poolChecks } = require("../pools/checks.js");
 const { inNode } = require("../pools/world.js");
+const { observe, observeAll } = require("../events.js");
 const { Relay } = require("../relay.js");
 
 /** A WebSocket of `ws` whose messages are waited for one by one. */
@@ -214,6 +215,10 @@ check("undici: EventSource reconnects with Last-Event-ID and misses nothing", as
   assert.deepEqual(recovery.map(({ topic, outcome }) => [topic, outcome]), [["node.events", "resumed"]]);
   source.close();
   await relay.cut();
+});
+
+check("undici: EventSource reads the table of streams as we do", async () => {
+  await observeAll("undici", async (...what) => await observe(EventSource, ...what));
 });
 
 check("fetch: keep-alive, streams, large answers", async ({ demo, dev }) => {

@@ -17,3 +17,10 @@ mod parse;
 
 pub use encode::{Event, InvalidField, encode_comment, encode_data};
 pub use parse::{Dispatched, Parser, TooLong};
+
+/// Whether a response with this `Content-Type` is an event stream: with any other, clients fail (WHATWG HTML §9.2.2). Parameters say
+/// nothing: event streams are UTF-8.
+pub fn is_event_stream(content_type: &[u8]) -> bool {
+    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}

@@ -6,12 +6,14 @@ use crate::failure::Failure;
 use crate::log::say;
 use crate::url::Url;
 use brolly_core::http1::{Part, StatusCode};
-use brolly_core::sse::{Dispatched, Parser};
+use brolly_core::sse::{Dispatched, Parser, is_event_stream};
 use serde::Deserialize;
 use std::io::Write;
 use std::time::Duration;
 
-/// The topics of one server, from wherever the last event was.
+/// The topics of one server, from wherever the last event was. As `EventSource` (WHATWG HTML §9.2.2) it gives up on a content that is
+/// no event stream, and on every status but 200 and, since it waits for servers that restart, 5xx: on a 204 too, which says "stop".
+/// Unlike that one it follows no redirects.
 pub(super) struct EventStream {
     url: Url,
     path: String,
@@ -36,7 +38,10 @@ impl Source for EventStream {
         let received = exchange.receive(|part| match part {
             Part::Head(head, _) if head.status == StatusCode::OK => {
                 *has_begun = true;
-                Ok(())
+                match head.fields.get("content-type").is_some_and(is_event_stream) {
+                    true => Ok(()),
+                    false => Err(End::Final(Failure::new(format!("{} is no event stream", self.url)))),
+                }
             }
             Part::Head(head, _) => {
                 refused = Some((head.status, Vec::new()));

@@ -148,11 +148,11 @@ fn a_refusal_is_told() {
 #[test]
 fn tail_comes_back_where_it_was() {
     let (url, requests) = server(&[
-        "HTTP/1.1 200 OK\r\n\r\nretry: 10\nid: 1\ndata: one\n\nid: 2\ndata: two\ndata: lines\n\nid: 3\ndata: los",
-        "HTTP/1.1 200 OK\r\n\r\nevent: brolly.end\nretry: 10\ndata: {\"reason\":\"too slow\"}\n\ndata: not read\n\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nretry: 10\nid: 1\ndata: one\n\nid: 2\ndata: two\ndata: lines\n\nid: 3\ndata: los",
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nevent: brolly.end\nretry: 10\ndata: {\"reason\":\"too slow\"}\n\ndata: not read\n\n",
         "HTTP/1.1 503 Service Unavailable\r\n\r\nfull",
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10\r\ndata: three\n\ndat\r\n9\r\na: four\n\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\n\r\ndata: five\n\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream;charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n10\r\ndata: three\n\ndat\r\n9\r\na: four\n\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: five\n\n",
     ]);
     let mut out = Lines(Vec::new(), 5);
     tail(&following(url), &Blocking, &mut out).unwrap();
@@ -174,6 +174,23 @@ fn tail_gives_up_where_there_is_nothing() {
     requests.join().unwrap();
     let failure = tail(&follow, &Blocking, &mut Vec::new()).unwrap_err();
     assert_eq!(failure.to_string(), format!("cannot follow {url}: nobody listens there"));
+}
+
+#[test]
+fn tail_stops_where_an_event_source_would() {
+    for (answer, expected) in [
+        ("204 No Content\r\n\r\n", "refused: 204 No Content"),
+        ("205 Reset Content\r\ncontent-length: 0\r\n\r\n", "refused: 205 Reset Content"),
+        ("302 Found\r\nlocation: http://b/\r\n\r\nat http://b/\n", "refused: 302 Found: at http://b/"),
+        ("200 OK\r\n\r\ndata: 1\n\n", "is no event stream"),
+        ("200 OK\r\ncontent-type: text/plain\r\n\r\ndata: 1\n\n", "is no event stream"),
+    ] {
+        let answer = format!("HTTP/1.1 {answer}");
+        let (url, requests) = server(&[answer]);
+        let failure = tail(&following(url.clone()), &Blocking, &mut Vec::new()).unwrap_err();
+        assert_eq!(failure.to_string(), format!("{url} {expected}"));
+        assert_eq!(requests.join().unwrap().len(), 1);
+    }
 }
 
 /// A WebSocket on which `texts` are said.
