@@ -61,7 +61,7 @@ fn the_sample_configuration_is_right() {
 }
 
 /// Request line, host and further lines; what the answer says. The backends are not there.
-const EXCHANGES: [(&str, &str, &[&str]); 9] = [
+const EXCHANGES: [(&str, &str, &[&str]); 11] = [
     (
         "GET /a?b",
         "www.example.org",
@@ -81,6 +81,8 @@ const EXCHANGES: [(&str, &str, &[&str]); 9] = [
         &[" 204 ", "access-control-allow-methods: GET, POST\r\n", "access-control-max-age: 600\r\n"],
     ),
     ("GET /admin/", "example.org", &[" 403 "]),
+    ("GET /machines/", "example.org", &[" 403 "]),
+    ("POST /old/x", "example.org", &[" 307 ", "location: /\r\n"]),
     ("GET /", "shop.example.org", &[" 503 ", "retry-after: ", "closed for maintenance"]),
     ("GET /a?b", "example.net", &[" 301 ", "location: https://example.org/a?b\r\n"]),
 ];
