@@ -209,3 +209,15 @@ on("who has no name is asked for one, and who is there has a page of its own", a
   await cleo.close();
   await context.close();
 });
+
+for (const [imported, answer, what] of [[false, "refused", "may not connect"], [true, "hello", "may connect, if Swindon let them"]]) {
+  on(`pages of another origin ${what}`, async (house, { context }) => {
+    const { page } = await Page.open(context, `${house.server.url}/style.css`);
+    const told = await page.evaluate((url) => new Promise((resolve) => {
+      const socket = new WebSocket(url, "v1.swindon-lattice+json");
+      socket.onmessage = ({ data }) => resolve(JSON.parse(data)[0]);
+      socket.onerror = () => resolve("refused");
+    }), `ws://localhost:${house.server.port}/ws?name=ann`);
+    assert.equal(told, answer);
+  }, { imported });
+}

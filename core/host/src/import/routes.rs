@@ -366,6 +366,9 @@ fn write_sessions(handler: &Node, out: &mut Writer) -> Result<(), String> {
     if version(handler)? < (0, 6) {
         out.key("any_protocol", "true");
     }
+    // It compares no `Origin`, and pages of other hosts may depend on that.
+    out.comment("as in Swindon, pages of every origin may connect, with the cookies of their users: better name yours");
+    out.key("cors", "{ origins = [\"*\"] }");
     Ok(())
 }
 
