@@ -63,7 +63,7 @@ impl Rig {
         let mut config = Config { policies: policy.into_iter().collect(), ..Config::default() };
         config.server.push("server", b"brolly").expect("a good value");
         for (prefix, handler) in handlers() {
-            let to = Destination { handler: config.handlers.len(), policy: (!config.policies.is_empty()).then_some(0) };
+            let to = Destination { policy: (!config.policies.is_empty()).then_some(0), ..config.handlers.len().into() };
             let route = Route { host: HostPattern::Any, prefix: prefix.into(), to };
             config.routes.add(route).expect("the routes are different");
             config.handlers.push(handler);

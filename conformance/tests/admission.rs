@@ -25,7 +25,7 @@ impl Scene {
     fn new(policy: Policy, handler: Handler, change: impl FnOnce(&mut Config)) -> Self {
         let mut routes = Routes::default();
         for (prefix, policy) in [("/", Some(0)), ("/free", None)] {
-            let to = Destination { handler: 0, policy };
+            let to = Destination { policy, ..0.into() };
             routes.add(Route { host: HostPattern::Any, prefix: prefix.into(), to }).unwrap();
         }
         let mut config =

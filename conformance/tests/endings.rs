@@ -46,7 +46,9 @@ impl Scene {
         for (handler, (prefix, _)) in handlers.iter().enumerate() {
             for (below, policy) in [("", None), ("/guarded", Some(0))] {
                 let prefix = format!("{below}{prefix}").as_str().into();
-                routes.add(Route { host: HostPattern::Any, prefix, to: Destination { handler, policy } }).unwrap();
+                routes
+                    .add(Route { host: HostPattern::Any, prefix, to: Destination { policy, ..handler.into() } })
+                    .unwrap();
             }
         }
         let handlers = handlers.into_iter().map(|(_, handler)| handler).collect();
