@@ -86,6 +86,10 @@ impl Outbox {
     pub fn slices<'a>(&'a self, slices: &mut [&'a [u8]]) -> usize {
         let Some(storage) = &self.0 else { return 0 };
         let tail = storage.tail.get(storage.sent..).unwrap_or_default();
+        if let (true, [slot, ..]) = (storage.segments.is_empty(), &mut *slices) {
+            *slot = tail;
+            return usize::from(!tail.is_empty());
+        }
         let unsent = storage.segments.iter().map(|segment| &segment[..]).chain((!tail.is_empty()).then_some(tail));
         slices.iter_mut().zip(unsent).map(|(slot, bytes)| *slot = bytes).count()
     }

@@ -44,11 +44,12 @@ const TURNS: usize = 16;
 const BATCH: usize = 256;
 /// Effects performed, and connections visited because they changed, in one turn.
 const FLUSH: usize = 1024;
-/// The wake-up slot of the mailbox, and of room in others' mailboxes.
+/// The wake-up slots of the mailbox, of room in others' mailboxes, and of the listeners.
 const MAIL: usize = 0;
 const ROOM: usize = 1;
+const DOOR: usize = 2;
 /// The first wake-up slot of tasks; the sockets' follow.
-const TASKS: usize = 2;
+const TASKS: usize = 3;
 
 /// Runs one shard: a future that ends when the whole fleet was shut down.
 pub struct Driver<R: Runtime> {
@@ -61,6 +62,7 @@ pub struct Driver<R: Runtime> {
     overflow: Vec<VecDeque<Mail>>,
     overflow_limit: usize,
     room: Waker,
+    door: Waker,
     sockets: Sockets<R::Stream>,
     tasks: Vec<Option<(Task<R::Stream>, Waker)>>,
     idle_tasks: Vec<usize>,
@@ -70,6 +72,8 @@ pub struct Driver<R: Runtime> {
     buffer: Box<[u8]>,
     ready: Vec<usize>,
     is_listening: bool,
+    /// Whether somebody may be at the door: not since the last time that nobody was.
+    may_accept: bool,
 }
 
 impl<R: Runtime> Driver<R> {
@@ -82,6 +86,7 @@ impl<R: Runtime> Driver<R> {
             overflow: peers.iter().map(|_| VecDeque::new()).collect(),
             overflow_limit: config.limits.mailbox_messages,
             room: wakeups.waker(ROOM),
+            door: wakeups.waker(DOOR),
             sockets: Sockets::new(Arc::clone(&wakeups), TASKS + task_slots),
             shard: Shard::new(config, number, shards, seed),
             runtime,
@@ -95,6 +100,7 @@ impl<R: Runtime> Driver<R> {
             buffer: vec![0; BUFFER].into(),
             ready: Vec::new(),
             is_listening: true,
+            may_accept: true,
         }
     }
 
@@ -114,11 +120,11 @@ impl<R: Runtime> Driver<R> {
     }
 
     /// Does what there is to do now; says whether there may be more. Looks at the clock once.
-    fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+    fn turn(&mut self) -> bool {
         let now = self.runtime.now();
         let mut is_busy = self.receive_mail(now);
         self.visit_ready(now);
-        is_busy |= self.accept(now, cx);
+        is_busy |= self.accept(now);
         let was_full = !self.shard.is_accepting();
         if self.shard.poll_timeout().is_some_and(|at| at <= now.instant) {
             self.shard.handle_timeout(now);
@@ -152,21 +158,27 @@ impl<R: Runtime> Driver<R> {
                 self.poll_task(index);
             } else if slot == ROOM {
                 self.send_overflow();
+            } else if slot == DOOR {
+                self.may_accept = true;
             }
         }
         self.ready = ready;
     }
 
-    fn accept(&mut self, now: Now, cx: &mut Context<'_>) -> bool {
+    fn accept(&mut self, now: Now) -> bool {
         if self.shard.is_shutting_down() && self.is_listening {
             self.is_listening = false;
             self.runtime.stop_accepting();
         }
         for _ in 0..BATCH {
-            if !self.is_listening || !self.shard.is_accepting() {
+            if !self.may_accept || !self.is_listening || !self.shard.is_accepting() {
                 return false;
             }
-            let Poll::Ready((accepted, stream)) = self.runtime.poll_accept(cx) else { return false };
+            let polled = self.runtime.poll_accept(&mut Context::from_waker(&self.door));
+            let Poll::Ready((accepted, stream)) = polled else {
+                self.may_accept = false;
+                return false;
+            };
             if let Some(conn) = self.shard.handle_accept(now, accepted) {
                 self.sockets.accept(conn, stream);
                 let Self { sockets, shard, runtime, buffer, .. } = self;
@@ -296,7 +308,7 @@ impl<R: Runtime> Future for Driver<R> {
         // First register, then take the wake-ups, then work: whatever comes meanwhile wakes the task again.
         this.wakeups.register(cx.waker());
         for _ in 0..TURNS {
-            let is_busy = this.turn(cx);
+            let is_busy = this.turn();
             // What others wait for has to reach them: most of all the news that this shard is drained.
             if this.shard.is_drained() && !is_busy && this.waiting_mail() == 0 {
                 this.inbox.close();

@@ -27,7 +27,7 @@ pub trait Runtime: Timing {
     /// A connected socket.
     type Stream: Stream;
 
-    /// The next connection of any listener. After [`stop_accepting`](Self::stop_accepting): pending for ever.
+    /// The next connection of any listener. Once pending, not asked again before the waker of `cx` was woken. After [`stop_accepting`](Self::stop_accepting): pending for ever.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, Self::Stream)>;
 
     /// Closes the listeners.

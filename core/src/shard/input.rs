@@ -13,8 +13,8 @@ use core::net::SocketAddr;
 impl Shard {
     /// Bytes were read from a connection. They are used, changed (unmasked) or copied before this returns.
     pub fn handle_read(&mut self, now: Now, conn: ConnId, input: &mut [u8]) {
-        self.lend(conn);
         let Some(slot) = self.slots.get_mut(conn) else { return };
+        self.storage.lend(slot.outbox());
         if slot.leftover.is_empty() {
             let used = self.consume(now, conn, input);
             if let (Some(slot), Some(rest)) = (self.slots.get_mut(conn), input.get(used..)) {

@@ -229,14 +229,18 @@ impl Shard {
     pub fn interest(&self, conn: ConnId) -> Interest {
         let Some(slot) = self.slots.get(conn) else { return Interest { close: true, ..Interest::default() } };
         let mut interest = slot.interest();
-        if matches!(slot.role, slot::Role::Server(_) | slot::Role::WebSocket(_)) {
-            interest.read &= slot.unsent().len() < slot.answers_cap(self.config.limits.websocket.message_bytes);
-        }
+        interest.read = interest.read && self.has_room(slot);
+        interest.write = interest.write && slot.paused_until().is_none();
+        interest
+    }
+
+    /// Whether there is room for more of a connection's bytes, and for the answers to them.
+    fn has_room(&self, slot: &Slot) -> bool {
+        let is_answered = matches!(slot.role, slot::Role::Server(_) | slot::Role::WebSocket(_));
         // A head or trailer section that is not complete has to fit, whatever follows it.
         let unfinished = self.http.head_bytes.max(self.http.trailer_bytes);
-        interest.read &= slot.leftover.len() < self.config.limits.pipelined_bytes.max(unfinished);
-        interest.write &= slot.paused_until().is_none();
-        interest
+        slot.leftover.len() < self.config.limits.pipelined_bytes.max(unfinished)
+            && (!is_answered || slot.unsent().len() < slot.answers_cap(self.config.limits.websocket.message_bytes))
     }
 
     /// Fills `slices` with the next bytes to be written to a connection; says how many it filled.

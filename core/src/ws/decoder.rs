@@ -134,7 +134,7 @@ impl Decoder {
                     self.check(&header)?;
                     let frame_len = header_len as u64 + header.payload_len;
                     let is_whole = frame_len <= rest.len() as u64;
-                    let is_alone = header.fin == Fin::Final && self.message == Message::None;
+                    let is_alone = header.fin == Fin::Final && matches!(self.message, Message::None);
                     if is_whole && (is_alone || header.opcode.is_control()) {
                         let frame = rest.split_off_mut(..frame_len as usize).unwrap_or_default();
                         let payload = frame.get_mut(header_len..).unwrap_or_default();
