@@ -270,7 +270,8 @@ impl<R: Runtime> Driver<R> {
     fn send(&mut self, to: usize, mail: Mail) {
         let (Some(peer), Some(overflow)) = (self.peers.get(to), self.overflow.get_mut(to)) else { return };
         if !overflow.is_empty() {
-            return overflow.push_back(mail);
+            overflow.push_back(mail);
+            return self.note_congestion();
         }
         // A closed mailbox belongs to a shard that has ended; nobody misses the mail.
         if let Err(SendError::Full(mail)) = peer.send(mail) {
@@ -295,8 +296,11 @@ impl<R: Runtime> Driver<R> {
                 }
             }
         }
-        let waiting = self.overflow.iter().map(VecDeque::len).sum::<usize>();
-        self.shard.handle_congestion(waiting > self.overflow_limit);
+        self.note_congestion();
+    }
+
+    fn note_congestion(&mut self) {
+        self.shard.handle_congestion(self.waiting_mail() > self.overflow_limit);
     }
 }
 
