@@ -16,6 +16,8 @@ pub struct Namespace<C> {
     seen_by: BTreeMap<Key, BTreeSet<User>>,
     /// When the private entries of absent users go.
     expiries: BTreeSet<(Instant, User, Key)>,
+    /// Users of whom it has to be found out whether they have a session.
+    unknown: BTreeSet<User>,
     bytes: usize,
 }
 
@@ -26,8 +28,10 @@ struct Owner<C> {
     expires_in: BTreeMap<Key, Duration>,
     /// Of entries that are kept for an absent user.
     expires: BTreeMap<Key, Instant>,
+    /// Entries whose time is over, unless the user has a session again.
+    overdue: BTreeSet<Key>,
     conns: BTreeSet<C>,
-    /// Whether the user has a session, as far as is known here: it was attached, and its end was not told yet.
+    /// Whether the user has a session, as far as is known here: its end will be told.
     is_present: bool,
 }
 
@@ -43,14 +47,14 @@ pub struct Update<C> {
 impl<C> Default for Namespace<C> {
     fn default() -> Self {
         let (users, seen_by, expiries) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { shared: State::new(), users, seen_by, expiries, bytes: 0 }
+        Self { shared: State::new(), users, seen_by, expiries, unknown: BTreeSet::new(), bytes: 0 }
     }
 }
 
 impl<C> Default for Owner<C> {
     fn default() -> Self {
         let (expires_in, expires, conns) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { private: State::new(), expires_in, expires, conns, is_present: false }
+        Self { private: State::new(), expires_in, expires, overdue: BTreeSet::new(), conns, is_present: false }
     }
 }
 
@@ -90,6 +94,9 @@ impl<C: Copy + Ord> Namespace<C> {
     /// Joins one user's part; what that user has to be told.
     fn apply_private(&mut self, now: Instant, user: &User, part: Private, shared: &State, limits: &Limits) -> State {
         let Private { mut state, expires_in } = part;
+        if !self.users.contains_key(user) {
+            self.unknown.insert(Arc::clone(user));
+        }
         let owner = self.users.entry(Arc::clone(user)).or_default();
         let keys: Vec<Key> = state.0.keys().cloned().collect();
         let fresh: Vec<bool> = keys.iter().map(|key| !owner.private.0.contains_key(key)).collect();
@@ -111,6 +118,7 @@ impl<C: Copy + Ord> Namespace<C> {
         // An empty part of somebody who is not here leaves nothing that could ever expire.
         if owner.private.0.is_empty() && owner.conns.is_empty() && !owner.is_present {
             self.users.remove(user);
+            self.unknown.remove(user);
         }
         state
     }
@@ -138,11 +146,29 @@ impl<C: Copy + Ord> Namespace<C> {
     pub fn attach(&mut self, conn: C, user: &User) -> State {
         let owner = self.users.entry(Arc::clone(user)).or_default();
         owner.conns.insert(conn);
+        self.find(user, true);
+        self.unknown.remove(user);
+        self.visible(user)
+    }
+
+    /// Whether a user has a session: the answer to [`poll_unknown`](Self::poll_unknown). If so, its end has to be told here, and nothing
+    /// expires before; if not, what is overdue goes.
+    pub fn find(&mut self, user: &User, has_session: bool) {
+        let Some(owner) = self.users.get_mut(user) else { return };
+        let overdue = core::mem::take(&mut owner.overdue);
+        if !has_session {
+            overdue.iter().for_each(|key| self.drop_entry(user, key));
+            return;
+        }
         owner.is_present = true;
         for (key, at) in core::mem::take(&mut owner.expires) {
             self.expiries.remove(&(at, Arc::clone(user), key));
         }
-        self.visible(user)
+    }
+
+    /// A user of whom it has to be found out whether there is a session: once. The answer goes to [`find`](Self::find).
+    pub fn poll_unknown(&mut self) -> Option<User> {
+        self.unknown.pop_first()
     }
 
     /// All that a user sees.
@@ -173,18 +199,21 @@ impl<C: Copy + Ord> Namespace<C> {
         let Some(owner) = self.users.get_mut(user) else { return };
         owner.is_present = false;
         owner.conns.clear();
+        owner.overdue.clear();
         let keys: Vec<Key> = owner.private.0.keys().cloned().collect();
-        for key in keys {
-            let keep = owner.expires_in.get(&key).copied().unwrap_or_default();
-            expire(&mut self.expiries, owner, user, &key, now + keep);
-        }
-        self.handle_timeout(now);
-        if self.users.get(user).is_some_and(|owner| owner.private.0.is_empty()) {
+        if keys.is_empty() {
             self.users.remove(user);
+        }
+        for key in keys {
+            let Some(owner) = self.users.get_mut(user) else { return };
+            match owner.expires_in.get(&key).copied().filter(|keep| !keep.is_zero()) {
+                Some(keep) => expire(&mut self.expiries, owner, user, &key, now + keep),
+                None => self.drop_entry(user, &key),
+            }
         }
     }
 
-    /// Drops what has expired.
+    /// What has expired goes, unless its user has come meanwhile: that is asked first.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((at, ..)) = self.expiries.first()
             && *at <= now
@@ -192,15 +221,24 @@ impl<C: Copy + Ord> Namespace<C> {
         {
             let Some(owner) = self.users.get_mut(&user) else { continue };
             owner.expires.remove(&key);
-            owner.expires_in.remove(&key);
-            if let Some(variables) = owner.private.0.remove(&key) {
-                self.bytes = self.bytes.saturating_sub(key.len() + variables.bytes());
-            }
-            if owner.private.0.is_empty() && owner.conns.is_empty() {
-                self.users.remove(&user);
-            }
-            self.unsee(&user, &key);
+            owner.overdue.insert(key);
+            self.unknown.insert(user);
         }
+    }
+
+    fn drop_entry(&mut self, user: &User, key: &Key) {
+        let Some(owner) = self.users.get_mut(user) else { return };
+        if let Some(at) = owner.expires.remove(key) {
+            self.expiries.remove(&(at, Arc::clone(user), Arc::clone(key)));
+        }
+        owner.expires_in.remove(key);
+        if let Some(variables) = owner.private.0.remove(key) {
+            self.bytes = self.bytes.saturating_sub(key.len() + variables.bytes());
+        }
+        if owner.private.0.is_empty() && owner.conns.is_empty() && !owner.is_present {
+            self.users.remove(user);
+        }
+        self.unsee(user, key);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.

@@ -3,7 +3,7 @@
 use super::state::is_name;
 use super::{Delta, Full, Limits, Namespace, State, Update, User};
 use crate::time::Instant;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::borrow::Borrow;
@@ -49,12 +49,14 @@ pub struct Namespaces<C> {
     namespaces: BTreeMap<Name, Namespace<C>>,
     /// Those in which something expires, by when.
     timeouts: BTreeSet<(Instant, Name)>,
+    /// Whose sessions have to be looked for, see [`Namespace::poll_unknown`].
+    unknown: VecDeque<(Name, User)>,
 }
 
 impl<C: Copy + Ord> Namespaces<C> {
     /// None yet.
     pub const fn new(limits: Limits) -> Self {
-        Self { limits, namespaces: BTreeMap::new(), timeouts: BTreeSet::new() }
+        Self { limits, namespaces: BTreeMap::new(), timeouts: BTreeSet::new(), unknown: VecDeque::new() }
     }
 
     /// Joins an update, see [`Namespace::apply`].
@@ -102,7 +104,17 @@ impl<C: Copy + Ord> Namespaces<C> {
         self.with_known(name, |namespace| namespace.end_session(now, user));
     }
 
-    /// Drops what has expired.
+    /// See [`Namespace::find`].
+    pub fn find(&mut self, name: &Name, user: &User, has_session: bool) {
+        self.with_known(name, |namespace| namespace.find(user, has_session));
+    }
+
+    /// See [`Namespace::poll_unknown`].
+    pub fn poll_unknown(&mut self) -> Option<(Name, User)> {
+        self.unknown.pop_front()
+    }
+
+    /// See [`Namespace::handle_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((at, name)) = self.timeouts.first().cloned()
             && at <= now
@@ -135,6 +147,7 @@ impl<C: Copy + Ord> Namespaces<C> {
         let namespace = self.namespaces.get_mut(name)?;
         let before = namespace.poll_timeout();
         let result = change(namespace);
+        self.unknown.extend(core::iter::from_fn(|| namespace.poll_unknown()).map(|user| (name.clone(), user)));
         let (after, is_empty) = (namespace.poll_timeout(), namespace.is_empty());
         if let Some(at) = before {
             self.timeouts.remove(&(at, name.clone()));

@@ -10,6 +10,7 @@
 //! ```
 //!
 //! * [`Sessions`] are the users who are at home on one shard ([`home`]). Connections are named by `C`, wherever they are.
+//! * [`Untold`] is whose inactivity backends have not heard of yet.
 //! * [`NodeId`] names a process, [`PublicId`] a connection to backends: they treat it as opaque.
 //!
 //! ```
@@ -30,10 +31,12 @@
 mod id;
 mod presence;
 mod sessions;
+mod untold;
 
 pub use id::{NodeId, PublicId};
 pub use presence::{Presence, Seen, Status};
 pub use sessions::{Event, Sessions, Timeouts};
+pub use untold::{Telling, Untold};
 
 use alloc::sync::Arc;
 

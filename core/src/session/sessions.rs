@@ -121,7 +121,7 @@ impl<C: Copy + Ord> Sessions<C> {
         }
     }
 
-    /// The user is attached to a lattice: it has to be told when the session ends. `false`: there is no session.
+    /// A lattice has to be told when the session ends. `false`: there is no session.
     pub fn attach(&mut self, user: &User, lattice: &Arc<str>) -> bool {
         let Some(session) = self.sessions.get_mut(user) else { return false };
         session.lattices.insert(Arc::clone(lattice));
@@ -164,6 +164,11 @@ impl<C: Copy + Ord> Sessions<C> {
     /// All connections of a user.
     pub fn connections(&self, user: &str) -> impl Iterator<Item = C> {
         self.sessions.get(user).into_iter().flat_map(|session| session.conns.iter().copied())
+    }
+
+    /// Whether a connection is one of the user's.
+    pub fn is_connected(&self, user: &str, conn: C) -> bool {
+        self.sessions.get(user).is_some_and(|session| session.conns.contains(&conn))
     }
 
     /// What a user does.

@@ -103,6 +103,7 @@ impl Shard {
         if self.open_websocket(now, conn, handshake, kind) && !is_echo {
             self.join_socket(now, conn, None, &wanted.topics, wanted.since);
         }
+        self.end_if_shutting_down(now, conn);
     }
 
     /// Switches protocols; says whether it has.

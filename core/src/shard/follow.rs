@@ -1,6 +1,7 @@
 //! Subscribers on all three transports: joining, what they missed, live delivery, leaving.
 
 use super::changes::addressed;
+use super::sessions::Held;
 use super::slot::{Exchange, Role, Slot};
 use super::stream::write_id;
 use super::{Agenda, ConnId, Mail, Outcome, Shard};
@@ -54,7 +55,7 @@ impl Shard {
     /// Ends subscriptions, here and at their homes.
     pub(super) fn leave(&mut self, members: &[MemberId]) {
         for member in members {
-            self.end_joining(*member, Outcome::Done);
+            self.end_joining(*member, &Outcome::Done);
             if let Some(topic) = self.subscribers.unsubscribe(*member) {
                 self.leave_home(topic);
             }
@@ -232,11 +233,7 @@ impl Hand<'_> {
                     }
                 }
                 Exchange::Greeting(greeting) => {
-                    if greeting.held.len() < self.poll_messages {
-                        greeting.held.push(Arc::clone(message));
-                    } else {
-                        greeting.is_overflown = true;
-                    }
+                    greeting.hold(Held::Message(Arc::clone(message)), self.poll_messages);
                 }
                 Exchange::Api(_)
                 | Exchange::Asking(_)

@@ -126,8 +126,10 @@ pub struct Shard {
     subscribers: Subscribers<ConnId>,
     /// By session pool, what is at home here.
     pools: Vec<sessions::Pool>,
+    /// How many backends are being told that a user is inactive.
+    tellings: usize,
     /// Subscriptions by backends that are about to hold, and who waits for that.
-    joining: Vec<(MemberId, Reply)>,
+    joining: BTreeMap<MemberId, Vec<Reply>>,
     upstreams: Vec<Upstream<ConnId, Address>>,
     /// When an upstream wants something that no connection waits for.
     upkeep: Option<Instant>,
@@ -207,7 +209,8 @@ impl Shard {
             home: Home::new(epoch, config.limits.pubsub),
             subscribers: Subscribers::new(),
             pools: config.pools.iter().map(sessions::Pool::new).collect(),
-            joining: Vec::new(),
+            tellings: 0,
+            joining: BTreeMap::new(),
             upstreams: config.upstreams.iter().map(proxy::state).collect(),
             upkeep: config.upstreams.iter().any(|of| of.health.is_some()).then(Instant::default),
             scratch: Outbox::new(),
@@ -293,7 +296,8 @@ impl Shard {
             return Some(Instant::default());
         }
         let timers = crate::conn::earlier(self.agenda.wheel.poll_timeout(), self.home.poll_timeout());
-        let pools = self.pools.iter().filter_map(sessions::Pool::poll_timeout).min();
+        let can_tell = self.tellings < sessions::TELLINGS;
+        let pools = self.pools.iter().filter_map(|pool| pool.poll_timeout(can_tell)).min();
         let timers = crate::conn::earlier(timers, pools);
         let upkeep = self.upkeep.filter(|_| self.shutdown.is_none());
         let timers = crate::conn::earlier(timers, upkeep);

@@ -44,7 +44,8 @@ impl Poll {
 impl Shard {
     pub(super) fn start_poll(&mut self, now: Now, conn: ConnId, head: &RequestHead<'_>) {
         let Some(wanted) = self.wanted(now, conn, head) else { return };
-        let wait = wanted.wait.unwrap_or(Duration::from_secs(25)).min(self.config.limits.poll_wait);
+        let longest = if self.is_shutting_down() { Duration::ZERO } else { self.config.limits.poll_wait };
+        let wait = wanted.wait.unwrap_or(Duration::from_secs(25)).min(longest);
         let members = self.follow(conn, &wanted.topics, &wanted.since);
         let poll = Poll {
             joining: members.len(),

@@ -89,6 +89,13 @@ impl Shard {
         self.work(now);
     }
 
+    /// Whatever opens when the shutdown has begun is ended like what was open then.
+    pub(super) fn end_if_shutting_down(&mut self, now: Now, conn: ConnId) {
+        if self.shutdown.is_some() {
+            self.end_gently(now, conn);
+        }
+    }
+
     fn end_gently(&mut self, now: Now, conn: ConnId) {
         let Self { slots, rng, timeouts, .. } = self;
         let Some(slot) = slots.get_mut(conn) else { return };

@@ -171,6 +171,7 @@ impl Shard {
             });
             // What either side sent behind its head is its first frames.
             self.resume(conn);
+            self.end_if_shutting_down(now, conn);
             self.settle(now, conn);
         }
     }

@@ -49,6 +49,7 @@ impl Shard {
         }
         self.write_event(now, conn, b":\n\n");
         self.tell_address(now, conn, head.target.path());
+        self.end_if_shutting_down(now, conn);
     }
 
     pub(super) fn joined_stream(&mut self, now: Now, conn: ConnId, member: MemberId, topic: &Topic, joined: &Joined) {

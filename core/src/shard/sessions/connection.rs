@@ -6,7 +6,7 @@ use super::super::follow::Members;
 use super::super::slot::{Exchange, Role, Slot};
 use super::super::{ConnId, HIGH_WATER, Shard};
 use super::forward::authorization;
-use super::{Order, Outcome, Place, Reply};
+use super::{Held, Order, Outcome, Place, Reply};
 use crate::config::Dialect;
 use crate::handler::follow::Since;
 use crate::lattice::{Delta, Join, Name, State};
@@ -101,8 +101,7 @@ impl Shard {
                 {
                     talk.pending.remove(&name);
                     let (user, place) = (Arc::clone(&talk.user), Place { shard: self.number, conn });
-                    let home = self.home_of(name.as_str());
-                    return self.order(home, pool, reply, Order::DetachFrom(name, place, user));
+                    return self.order(self.home_of(&user), pool, reply, Order::DetachOf(user, place, name));
                 }
             }
             Order::Watch(conn, users) => {
@@ -117,7 +116,13 @@ impl Shard {
                     return self.order(home, pool, reply, Order::UnwatchOf(user, place));
                 }
             }
-            Order::Send(conn, frame) => self.push_frame(now, conn, &frame),
+            Order::Send(conn, frame) => {
+                let limit = self.config.limits.poll_messages;
+                match self.greeting(conn) {
+                    Some(greeting) => greeting.hold(Held::Frame(frame), limit),
+                    None => self.push_frame(now, conn, &frame),
+                }
+            }
             Order::Close(conn, code, reason) => self.close_session(now, conn, code, &reason),
             Order::Tell(conns, name, state) => self.tell(now, &conns, &name, &state),
             Order::Done(conn, tag, outcome) => return self.handle_outcome(now, conn, tag, outcome),
@@ -133,8 +138,15 @@ impl Shard {
             Some(members) => members.clone(),
             None => return self.reply(reply, Outcome::Done),
         };
-        if members.iter().any(|member| self.subscribers.topic(*member) == Some(topic)) {
-            return self.reply(reply, Outcome::Done);
+        if let Some(member) = members.iter().find(|member| self.subscribers.topic(**member) == Some(topic)) {
+            // It may be about to hold: then this one waits too.
+            let limit = self.config.limits.calls;
+            let outcome = match (reply, self.joining.get_mut(member)) {
+                (Some(reply), Some(waiting)) if waiting.len() < limit => return waiting.push(reply),
+                (Some(_), Some(_)) => Outcome::Refused(503, format!("no more than {limit} requests for one subscription")),
+                _ => Outcome::Done,
+            };
+            return self.reply(reply, outcome);
         }
         if members.len() >= limit {
             return self.reply(reply, Outcome::Refused(400, format!("no more than {limit} topics at a time")));
@@ -143,8 +155,8 @@ impl Shard {
         if let Some(members) = self.members(conn) {
             members.extend_from_slice(&joined);
         }
-        if let (Some(reply), Some(member)) = (reply, joined.first()) {
-            self.joining.push((*member, reply));
+        if let Some(member) = joined.first() {
+            self.joining.insert(*member, reply.into_iter().collect());
         }
     }
 
@@ -164,15 +176,14 @@ impl Shard {
                 Outcome::Refused(503, "there are too many topics".into())
             }
         };
-        self.end_joining(member, outcome);
+        self.end_joining(member, &outcome);
         true
     }
 
     /// Whoever waits for a subscription waits no longer.
-    pub(in crate::shard) fn end_joining(&mut self, member: MemberId, outcome: Outcome) {
-        if let Some(at) = self.joining.iter().position(|(of, _)| *of == member) {
-            let (_, reply) = self.joining.swap_remove(at);
-            self.reply(Some(reply), outcome);
+    pub(in crate::shard) fn end_joining(&mut self, member: MemberId, outcome: &Outcome) {
+        for reply in self.joining.remove(&member).into_iter().flatten() {
+            self.reply(Some(reply), outcome.clone());
         }
     }
 
@@ -185,10 +196,10 @@ impl Shard {
             members.retain(|of| *of != member);
         }
         if let Some(greeting) = self.greeting(conn) {
-            greeting.held.retain(|message| message.topic != *topic);
+            greeting.held.retain(|held| !matches!(held, Held::Message(message) if message.topic == *topic));
         }
         self.leave(&[member]);
-        self.end_joining(member, Outcome::Done);
+        self.end_joining(member, &Outcome::Done);
     }
 
     fn topics_of(&mut self, conn: ConnId) -> Vec<String> {
@@ -198,13 +209,11 @@ impl Shard {
     }
 
     fn attach(&mut self, conn: ConnId, pool: usize, name: Name, delta: Delta, reply: Option<Reply>) {
-        let home = self.home_of(name.as_str());
         let Some(talk) = self.talk(conn) else { return };
         talk.lattices.insert(name.clone());
         let user = Arc::clone(&talk.user);
         let place = Place { shard: self.number, conn };
-        self.order(self.home_of(&user), pool, None, Order::Attached(Arc::clone(&user), name.clone()));
-        self.order(home, pool, reply, Order::AttachTo(name, delta, place, user));
+        self.order(self.home_of(&user), pool, reply, Order::AttachOf(user, place, name, delta));
     }
 
     /// An update by itself.
@@ -272,13 +281,8 @@ impl Shard {
         for errand in talk.errands {
             self.drop_errand(now, errand);
         }
-        let place = Place { shard: self.number, conn };
-        for name in talk.lattices {
-            let order = Order::Closed(name.clone(), place, Arc::clone(&talk.user));
-            self.order(self.home_of(name.as_str()), talk.pool, None, order);
-        }
-        let home = self.home_of(&talk.user);
-        self.order(home, talk.pool, None, Order::Disconnected(talk.user, place));
+        let (home, place) = (self.home_of(&talk.user), Place { shard: self.number, conn });
+        self.order(home, talk.pool, None, Order::Disconnected(talk.user, place, talk.lattices));
     }
 
     /// What is known about the user of a connection.

@@ -9,7 +9,7 @@ use crate::handler::call::Refused;
 use crate::handler::forward;
 use crate::handler::remote::{self, Remote};
 use crate::http1::{FieldLines, StatusCode};
-use crate::session::{Status, User};
+use crate::session::Telling;
 use crate::time::Now;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -21,9 +21,7 @@ use core::time::Duration;
 use serde_json::{Map, Value};
 
 /// For a call, if its upstream has no `total_timeout`.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a backend is told that a user is inactive, before it is given up: for about a quarter of an hour.
-const ATTEMPTS: u8 = 10;
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 const FIELDS: FieldLines = FieldLines::new(concat!(
     "user-agent: swindon/0.7.8 brolly/",
@@ -38,8 +36,8 @@ pub(in crate::shard) enum Matter {
     Authorize(ConnId),
     /// A call of this connection, with its meta object.
     Call(ConnId, Map<String, Value>),
-    /// This user of this pool has become inactive: which of the pool's backends, which attempt.
-    Inactive(usize, User, usize, u8),
+    /// A user of this pool has become inactive.
+    Inactive(usize, Telling),
 }
 
 impl Shard {
@@ -144,45 +142,10 @@ impl Shard {
                 };
                 self.push_frame(now, conn, &text_frame(&text));
             }
-            Matter::Inactive(pool, user, backend, attempt) => {
-                let has_failed = !outcome.is_ok_and(|answer| answer.status.as_u16() < 500);
-                if has_failed && attempt < ATTEMPTS {
-                    self.retry_inactive(now, pool, user, backend, attempt);
-                }
+            Matter::Inactive(pool, telling) => {
+                let has_heard = outcome.is_ok_and(|answer| answer.status.as_u16() < 500);
+                self.end_telling(now, pool, telling, has_heard);
             }
-        }
-    }
-
-    /// Tells the backends of a pool that a user has become inactive.
-    pub(super) fn tell_inactive(&mut self, now: Now, pool: usize, user: &User) {
-        let backends = self.config.pools.get(pool).map_or(0, |pool| pool.inactivity.len());
-        for backend in 0..backends {
-            self.tell_one(now, pool, Arc::clone(user), backend, 1);
-        }
-    }
-
-    pub(super) fn tell_one(&mut self, now: Now, pool: usize, user: User, index: usize, attempt: u8) {
-        let config = Arc::clone(&self.config);
-        let Some(configured) = config.pools.get(pool) else { return };
-        let Some(backend) = configured.inactivity.get(index) else { return };
-        // Who is back meanwhile is not inactive: a late word would be a wrong one.
-        if attempt > 1 && self.pools.get(pool).is_some_and(|pool| pool.sessions.status(&user) == Status::Active) {
-            return;
-        }
-        let method = [configured.dialect.prefix(), ".session_inactive"].concat();
-        let authorization = authorization(configured.dialect.scheme(), &user);
-        let matter = Matter::Inactive(pool, Arc::clone(&user), index, attempt);
-        let content = b"[{}, [], {}]".to_vec();
-        let sent = self.post(now, backend, &method, Some(&authorization), content, CALL_TIMEOUT, matter);
-        if sent.is_none() && attempt < ATTEMPTS {
-            self.retry_inactive(now, pool, user, index, attempt);
-        }
-    }
-
-    fn retry_inactive(&mut self, now: Now, pool: usize, user: User, backend: usize, attempt: u8) {
-        let wait = Duration::from_secs(1 << attempt.min(8));
-        if let Some(pool) = self.pools.get_mut(pool) {
-            pool.retries.insert((now.instant + wait, user, backend, attempt + 1));
         }
     }
 }

@@ -13,11 +13,13 @@ use crate::http1::{Framing, RequestHead, StatusCode};
 use crate::pubsub::Message;
 use crate::session::PublicId;
 use crate::time::Now;
+use crate::ws::deflate::SharedFrame;
 use crate::ws::{CloseCode, Opcode};
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use bytes::Bytes;
 use core::mem;
 
 /// The protocol's registered name.
@@ -33,11 +35,31 @@ pub(in crate::shard) struct Greeting {
     errand: Option<ConnId>,
     pub(in crate::shard) members: Members,
     /// What was published meanwhile.
-    pub(in crate::shard) held: Vec<Arc<Message>>,
+    pub(in crate::shard) held: Vec<Held>,
     /// More than that: some of it is lost.
     pub(in crate::shard) is_overflown: bool,
     /// What is to be done once the user is known.
     pub(super) orders: Vec<(Order, Option<Reply>)>,
+}
+
+/// A message that waits for `hello` to be said.
+#[derive(Debug)]
+pub(in crate::shard) enum Held {
+    /// On a topic that the connection follows.
+    Message(Arc<Message>),
+    /// To this connection alone, framed.
+    Frame(Bytes),
+}
+
+impl Greeting {
+    /// Holds a message; `limit` at most.
+    pub(in crate::shard) fn hold(&mut self, message: Held, limit: usize) {
+        if self.held.len() < limit {
+            self.held.push(message);
+        } else {
+            self.is_overflown = true;
+        }
+    }
 }
 
 impl Shard {
@@ -142,7 +164,12 @@ impl Shard {
             return;
         }
         for message in held {
-            socket.conn.send_shared(now, timeouts, codec, follow::framed(framed, &message));
+            match message {
+                Held::Message(message) => {
+                    socket.conn.send_shared(now, timeouts, codec, follow::framed(framed, &message));
+                }
+                Held::Frame(frame) => socket.conn.send_shared(now, timeouts, codec, &mut SharedFrame::new(frame)),
+            }
         }
         socket.members = members;
         if is_overflown {
@@ -156,6 +183,7 @@ impl Shard {
         for (order, reply) in orders {
             self.handle_order(now, pool, reply, order);
         }
+        self.end_if_shutting_down(now, conn);
     }
 
     /// The client has gone before it was let in.

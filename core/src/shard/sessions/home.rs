@@ -1,9 +1,9 @@
 //! What happens at the homes of users and namespaces.
 
 use super::super::{Mail, Shard};
-use super::{Order, Outcome, Place, Reply, SessionMail};
+use super::{Order, Outcome, Place, Reply, SessionMail, TELLINGS};
 use crate::lattice::{Full, Name, Register, Stamp, State, Update, Value};
-use crate::session::{Event, Seen, User, home};
+use crate::session::{Event, Seen, Status, User, home};
 use crate::time::Now;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -40,7 +40,8 @@ impl Shard {
         match order {
             Order::Apply(name, delta) => {
                 let updates = pool.lattices.apply(now.instant, &name, delta);
-                return self.end_update(index, reply, &name, updates);
+                self.end_update(index, reply, &name, updates);
+                return self.handle_session_events(now, index);
             }
             Order::AttachTo(name, delta, place, user) => {
                 let attached = pool.lattices.attach(now.instant, &name, delta, place, &user);
@@ -48,19 +49,42 @@ impl Shard {
                     updates.push(Update { to: [place].into(), state });
                     updates
                 });
-                return self.end_update(index, reply, &name, updates);
+                self.end_update(index, reply, &name, updates);
+                return self.handle_session_events(now, index);
             }
             Order::DetachFrom(name, place, user) => pool.lattices.detach(&name, place, &user),
             Order::Closed(name, place, user) => pool.lattices.close(&name, place, &user),
             Order::Ended(name, user) => pool.lattices.end_session(now.instant, &name, &user),
-            Order::Attached(user, name) => {
-                if !pool.sessions.attach(&user, &name.as_str().into()) {
-                    // The session is over meanwhile.
-                    self.order(self.home_of(name.as_str()), index, None, Order::Ended(name, user));
-                }
+            Order::Found(name, user, has_session) => pool.lattices.find(&name, &user, has_session),
+            Order::Find(user, name) => {
+                let has_session = pool.sessions.attach(&user, &name.as_str().into());
+                let home = self.home_of(name.as_str());
+                return self.order(home, index, None, Order::Found(name, user, has_session));
+            }
+            Order::AttachOf(user, place, name, delta) => {
+                let home = home(name.as_str(), self.shards);
+                // Of a connection that has gone, only the update is left.
+                let order = match pool.sessions.is_connected(&user, place) {
+                    true => {
+                        pool.sessions.attach(&user, &name.as_str().into());
+                        Order::AttachTo(name, delta, place, user)
+                    }
+                    false => Order::Apply(name, delta),
+                };
+                return self.order(home, index, reply, order);
+            }
+            Order::DetachOf(user, place, name) => {
+                let home = self.home_of(name.as_str());
+                return self.order(home, index, reply, Order::DetachFrom(name, place, user));
             }
             Order::Connected(user, place) => pool.sessions.connect(now, place, &user),
-            Order::Disconnected(user, place) => pool.sessions.disconnect(place, &user),
+            Order::Disconnected(user, place, lattices) => {
+                pool.sessions.disconnect(place, &user);
+                for name in lattices {
+                    let order = Order::Closed(name.clone(), place, Arc::clone(&user));
+                    self.order(self.home_of(name.as_str()), index, None, order);
+                }
+            }
             Order::Active(user, duration) => pool.sessions.activate(now, &user, duration),
             Order::CloseUser(user, code, reason) => {
                 let places: Vec<Place> = pool.sessions.connections(&user).collect();
@@ -115,19 +139,13 @@ impl Shard {
     pub(in crate::shard) fn handle_pools_timeout(&mut self, now: Now) {
         for index in 0..self.pools.len() {
             let Some(pool) = self.pools.get_mut(index) else { continue };
-            if pool.poll_timeout().is_none_or(|at| at > now.instant) {
+            if pool.poll_timeout(self.tellings < TELLINGS).is_none_or(|at| at > now.instant) {
                 continue;
             }
             pool.sessions.handle_timeout(now);
             pool.lattices.handle_timeout(now.instant);
-            let mut due = Vec::new();
-            while pool.retries.first().is_some_and(|(at, ..)| *at <= now.instant) {
-                due.extend(pool.retries.pop_first());
-            }
-            for (_, user, backend, attempt) in due {
-                self.tell_one(now, index, user, backend, attempt);
-            }
             self.handle_session_events(now, index);
+            self.tell_inactive(now, index);
         }
     }
 
@@ -137,6 +155,9 @@ impl Shard {
         {
             match event {
                 Event::Changed { user, status } => {
+                    if status == Status::Active {
+                        pool.untold.cancel(&user);
+                    }
                     let seen = pool.presence.stamp(now.unix, &user, status);
                     let watchers: Vec<User> = pool.presence.watchers(&user).cloned().collect();
                     for watcher in watchers {
@@ -144,7 +165,7 @@ impl Shard {
                         self.order(self.home_of(&watcher), index, None, Order::Observed(watcher, seen, None));
                     }
                 }
-                Event::Inactive { user } => self.tell_inactive(now, index, &user),
+                Event::Inactive { user } => self.note_inactive(now, index, &user),
                 Event::Ended { user, lattices, watched } => {
                     for name in lattices.iter().filter_map(|name| Name::new(name)) {
                         let order = Order::Ended(name.clone(), Arc::clone(&user));
@@ -153,6 +174,9 @@ impl Shard {
                     self.unobserve(index, watched, &user);
                 }
             }
+        }
+        while let Some((name, user)) = self.pools.get_mut(index).and_then(|pool| pool.lattices.poll_unknown()) {
+            self.order(self.home_of(&user), index, None, Order::Find(user, name));
         }
     }
 

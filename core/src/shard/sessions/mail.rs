@@ -5,6 +5,7 @@ use crate::lattice::{Delta, Name, State};
 use crate::pubsub::Topic;
 use crate::session::{Seen, User};
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -47,10 +48,11 @@ pub enum Order {
     Apply(Name, Delta),
     /// To a connection: update this namespace, and be attached to it.
     Attach(ConnId, Name, Delta),
+    /// To a user: a connection is attached to this namespace, after an update. What users do to namespaces goes by their home, so
+    /// that it comes there in the order in which it happened.
+    AttachOf(User, Place, Name, Delta),
     /// To a namespace: attach a connection of a user, after an update.
     AttachTo(Name, Delta, Place, User),
-    /// To a user: is attached to this namespace.
-    Attached(User, Name),
     /// To a connection: end, with this code and reason.
     Close(ConnId, u16, Box<str>),
     /// To a namespace: a connection of a user is gone.
@@ -63,12 +65,18 @@ pub enum Order {
     Detach(ConnId, Name),
     /// To a namespace: a connection of a user leaves.
     DetachFrom(Name, Place, User),
-    /// To a user: had this connection.
-    Disconnected(User, Place),
+    /// To a user: a connection leaves this namespace.
+    DetachOf(User, Place, Name),
+    /// To a user: had this connection, which was attached to these namespaces.
+    Disconnected(User, Place, BTreeSet<Name>),
     /// To a request that waits: one of the things it waits for is done.
     Done(ConnId, u64, Outcome),
     /// To a namespace: the session of a user is over.
     Ended(Name, User),
+    /// To a namespace: whether a user has a session, whose end will be told.
+    Found(Name, User, bool),
+    /// To a user: a namespace holds something, and asks whether the user has a session.
+    Find(User, Name),
     /// To a user: does something, and counts as active so long.
     Active(User, Duration),
     /// To users: this one watches them. Their statuses go back: to that connection, or to all that are told.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `greet.rs` | a connection is authorised by a backend, and opened |
 //! | `forward.rs` | calls of clients to backends, and what backends answer |
+//! | `inactive.rs` | backends are told that users are inactive |
 //! | `api.rs` | requests of backends |
 //! | `connection.rs` | what is done to a connection on its own shard |
 //! | `home.rs` | what happens at the homes of users and namespaces |
@@ -17,20 +18,21 @@ mod connection;
 mod forward;
 mod greet;
 mod home;
+mod inactive;
 mod mail;
 
 pub(super) use api::ApiCall;
 pub(super) use connection::Talk;
 pub(super) use forward::Matter;
-pub(super) use greet::Greeting;
+pub(super) use inactive::TELLINGS;
+pub(super) use greet::{Greeting, Held};
 pub use mail::{Order, Outcome, Place, Reply, SessionMail};
 
 use crate::config::SessionPool;
 use crate::conn::earlier;
 use crate::lattice::Namespaces;
-use crate::session::{Presence, Sessions, User};
+use crate::session::{Presence, Sessions, Untold};
 use crate::time::Instant;
-use alloc::collections::BTreeSet;
 
 /// What is at home here of a pool.
 #[derive(Debug)]
@@ -38,8 +40,7 @@ pub(super) struct Pool {
     pub(super) sessions: Sessions<Place>,
     presence: Presence,
     lattices: Namespaces<Place>,
-    /// Inactivity that a backend could not be told: when to try again, whom, which backend, which attempt.
-    retries: BTreeSet<(Instant, User, usize, u8)>,
+    untold: Untold,
 }
 
 impl Pool {
@@ -48,13 +49,13 @@ impl Pool {
             sessions: Sessions::new(config.timeouts),
             presence: Presence::default(),
             lattices: Namespaces::new(config.lattices),
-            retries: BTreeSet::new(),
+            untold: Untold::default(),
         }
     }
 
-    /// When it wants to be called.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let retry = self.retries.first().map(|(at, ..)| *at);
-        earlier(earlier(self.sessions.poll_timeout(), self.lattices.poll_timeout()), retry)
+    /// When it wants to be called; backends can be told of inactivity, or too many are being told.
+    pub(super) fn poll_timeout(&self, can_tell: bool) -> Option<Instant> {
+        let untold = self.untold.poll_timeout().filter(|_| can_tell);
+        earlier(earlier(self.sessions.poll_timeout(), self.lattices.poll_timeout()), untold)
     }
 }
