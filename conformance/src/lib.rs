@@ -1,6 +1,8 @@
 //! Checks of what brolly says and does: see `tests/` too.
 
 #[cfg(not(loom))]
+pub mod exchange;
+#[cfg(not(loom))]
 pub mod fuzz_bodies;
 #[cfg(not(loom))]
 pub mod gateway;

@@ -188,20 +188,15 @@ impl<'s> Actor<'s> {
 
     /// A WebSocket frame: its first byte, and its payload.
     fn take_frame(&mut self) -> Result<Vec<u8>, Fault> {
-        let head = self.take(2)?;
-        let length = match head[1] & 0x7F {
-            126 => self.take(2)?.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
-            127 => self.take(8)?.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
-            length => length.into(),
-        };
-        let is_masked = head[1] & 0x80 != 0;
-        if is_masked != (self.side == Side::Backend) {
-            return Err("only frames of clients are masked".into());
+        loop {
+            if let Some((frame, used)) = message::frame(&self.pending, self.side == Side::Backend)? {
+                self.pending.drain(..used);
+                return Ok(frame);
+            }
+            if !self.fill(PATIENCE)? {
+                return Err(format!("{:?} after {}", self.end, shown(&self.pending)));
+            }
         }
-        let key = if is_masked { self.take(4)? } else { vec![0; 4] };
-        let payload = self.take(length)?;
-        let unmasked = payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key);
-        Ok([head[0]].into_iter().chain(unmasked).collect())
     }
 
     /// Reads a whole message.

@@ -36,10 +36,8 @@ impl Listener {
         match backend.kind {
             Kind::Unix => {}
             Kind::Refuses => {
-                let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-                rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
-                let address = SocketAddrV4::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
-                return Self::Nobody { port: address.port(), _held: socket };
+                let (port, _held) = nobody();
+                return Self::Nobody { port, _held };
             }
             Kind::Listens | Kind::Overflows | Kind::Tls | Kind::Untouched => {
                 return Self::Tcp(TcpListener::bind("127.0.0.1:0").unwrap());
@@ -70,6 +68,14 @@ impl Listener {
             Self::Unix(listener, _) => Transport::Unix(listener.accept().unwrap().0),
         })
     }
+}
+
+/// A port that nobody listens at as long as the socket is held.
+pub(crate) fn nobody() -> (u16, OwnedFd) {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = SocketAddrV4::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
+    (address.port(), socket)
 }
 
 #[derive(Debug)]

@@ -99,6 +99,33 @@ pub(crate) fn content(framing: Framing, bytes: &[u8], message: &mut Message) -> 
     Ok(Some(at))
 }
 
+/// Reads a WebSocket frame from the beginning of `bytes`: its first byte and its payload, unmasked, and how long it is. `None`: there
+/// is more to come.
+pub(crate) fn frame(bytes: &[u8], is_from_client: bool) -> Result<Option<(Vec<u8>, usize)>, Fault> {
+    let [first, second, rest @ ..] = bytes else { return Ok(None) };
+    if (second & 0x80 != 0) != is_from_client {
+        return Err("only frames of clients are masked".into());
+    }
+    let (extended, key) = (
+        match second & 0x7F {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        },
+        if is_from_client { 4 } else { 0 },
+    );
+    let Some((extended, rest)) = rest.split_at_checked(extended) else { return Ok(None) };
+    let length = match extended {
+        [] => usize::from(second & 0x7F),
+        extended => extended.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
+    };
+    let Some((key, rest)) = rest.split_at_checked(key) else { return Ok(None) };
+    let Some(payload) = rest.get(..length) else { return Ok(None) };
+    let key = if key.is_empty() { &[0; 4] } else { key };
+    let unmasked = payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key);
+    Ok(Some(([*first].into_iter().chain(unmasked).collect(), bytes.len() - rest.len() + length)))
+}
+
 impl Message {
     /// The framing of a request, which must be beyond all doubt (RFC 9112 §6).
     pub(crate) fn request_framing(&self) -> Result<Framing, Fault> {

@@ -17,5 +17,8 @@ mod scenario;
 mod stage;
 mod transport;
 
+pub(crate) use actor::shown;
+pub(crate) use backend::nobody;
+pub(crate) use message::{Framing, Message, content, frame, head};
 pub use play::{Way, play};
 pub use scenario::{Scenario, scenarios};

@@ -11,6 +11,7 @@ mod client;
 mod command_line;
 mod events;
 mod example;
+mod exchanges;
 mod expiry;
 mod files;
 mod gateway;

@@ -176,7 +176,9 @@ impl Shard {
             let farewell = match content {
                 [] => Farewell { code: None, reason: String::new() },
                 // Without this an array would pass for an object.
-                content if !content.trim_ascii_start().starts_with(b"{") => return Err(bad("an object is wanted".into())),
+                content if !content.trim_ascii_start().starts_with(b"{") => {
+                    return Err(bad("an object is wanted".into()));
+                }
                 content => serde_json::from_slice(content).map_err(|error| bad(error.to_string()))?,
             };
             let code = farewell.code.unwrap_or(1000);

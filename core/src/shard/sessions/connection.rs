@@ -143,7 +143,9 @@ impl Shard {
             let limit = self.config.limits.calls;
             let outcome = match (reply, self.joining.get_mut(member)) {
                 (Some(reply), Some(waiting)) if waiting.len() < limit => return waiting.push(reply),
-                (Some(_), Some(_)) => Outcome::Refused(503, format!("no more than {limit} requests for one subscription")),
+                (Some(_), Some(_)) => {
+                    Outcome::Refused(503, format!("no more than {limit} requests for one subscription"))
+                }
                 _ => Outcome::Done,
             };
             return self.reply(reply, outcome);

@@ -24,7 +24,9 @@ impl Shard {
             if self.tellings >= TELLINGS {
                 return;
             }
-            let Some(telling) = self.pools.get_mut(index).and_then(|pool| pool.untold.next(now.instant)) else { return };
+            let Some(telling) = self.pools.get_mut(index).and_then(|pool| pool.untold.next(now.instant)) else {
+                return;
+            };
             self.tell_one(now, index, telling);
         }
     }

@@ -24,8 +24,8 @@ mod mail;
 pub(super) use api::ApiCall;
 pub(super) use connection::Talk;
 pub(super) use forward::Matter;
-pub(super) use inactive::TELLINGS;
 pub(super) use greet::{Greeting, Held};
+pub(super) use inactive::TELLINGS;
 pub use mail::{Order, Outcome, Place, Reply, SessionMail};
 
 use crate::config::SessionPool;
