@@ -5,8 +5,10 @@ use brolly_conformance::fuzz_bodies;
 use std::fs;
 use std::path::Path;
 
-/// Inputs made of each file of the corpus.
+/// Inputs made of each file of a small corpus; of each file of a large one fewer, at least a hundred.
 const MUTATIONS: u64 = 2000;
+/// Inputs made of all files of a corpus, if it is a large one.
+const ALL: u64 = 20_000;
 /// Runs of operations by chance.
 const NOISE: u64 = 5000;
 
@@ -44,10 +46,11 @@ fn run(target: &str, body: fn(&[u8])) {
     files.sort();
     assert!(files.len() >= 3, "{} has {} files", corpus.display(), files.len());
     let mut state = 7;
+    let mutations = (ALL / files.len() as u64).clamp(100, MUTATIONS);
     for file in files {
         let input = fs::read(&file).unwrap();
         body(&input);
-        (0..MUTATIONS).for_each(|_| body(&mutate(&input, &mut state)));
+        (0..mutations).for_each(|_| body(&mutate(&input, &mut state)));
     }
     (0..MUTATIONS).for_each(|len| body(&mutate(&vec![0; len as usize], &mut state)));
 }
@@ -63,8 +66,23 @@ fn http1_response() {
 }
 
 #[test]
-fn websocket() {
-    run("websocket", fuzz_bodies::websocket);
+fn websocket_server() {
+    run("websocket_server", fuzz_bodies::websocket_server);
+}
+
+#[test]
+fn websocket_client() {
+    run("websocket_client", fuzz_bodies::websocket_client);
+}
+
+#[test]
+fn opening_request() {
+    run("opening_request", fuzz_bodies::opening_request);
+}
+
+#[test]
+fn opening_response() {
+    run("opening_response", fuzz_bodies::opening_response);
 }
 
 #[test]

@@ -4,31 +4,27 @@ use crate::sim::random::Random;
 use brolly_core::http1::{self, Method, Part, RequestDecoder, ResponseDecoder};
 use brolly_core::proxy_protocol::{self, MAX_HEADER};
 use brolly_core::sse::Parser;
-use brolly_core::ws::{self, Decoder, Role};
 use std::fmt::Debug;
 use std::net::SocketAddr;
 
-/// The longest thing a WebSocket decoder may leave: a control frame without its last byte.
-const CONTROL_FRAME: usize = 2 + 4 + 125 - 1;
-
 /// Something a decoder said. Where content is cut means nothing: neighbouring pieces are joined.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Said {
+pub(super) enum Said {
     Thing(String),
     Content(Vec<u8>),
 }
 
-fn thing(what: impl Debug) -> Said {
+pub(super) fn thing(what: impl Debug) -> Said {
     Said::Thing(format!("{what:?}"))
 }
 
-fn split(data: &[u8]) -> Option<(Random, &[u8])> {
+pub(super) fn split(data: &[u8]) -> Option<(Random, &[u8])> {
     let (seed, input) = data.split_first_chunk()?;
     Some((Random::new(u64::from_le_bytes(*seed)), input))
 }
 
 /// Offers `input` as a driver does, in pieces of these sizes; what was not used is offered again with more behind it.
-fn offer<E: Debug>(
+pub(super) fn offer<E: Debug>(
     input: &[u8],
     mut size: impl FnMut() -> usize,
     mut most_left: impl FnMut(usize),
@@ -51,7 +47,8 @@ fn offer<E: Debug>(
             match (said.last_mut(), event) {
                 (Some(Said::Content(content)), Some(Said::Content(more))) => content.extend(more),
                 (_, Some(event)) => said.push(event),
-                (_, None) => break,
+                (_, None) if used == 0 || offered.is_empty() => break,
+                (_, None) => {}
             }
         }
         most_left(offered.len());
@@ -103,23 +100,6 @@ pub fn http1_response(data: &[u8]) {
         said
     };
     assert_eq!(responses(&mut || usize::MAX), responses(&mut || random.index(40)));
-}
-
-/// The frames of a peer, for either role.
-pub fn websocket(data: &[u8]) {
-    let Some((mut random, input)) = split(data) else { return };
-    let role = random.pick(&[Role::Client, Role::Server]);
-    let messages = |size: &mut dyn FnMut() -> usize| {
-        let mut decoder = Decoder::new(role, ws::Limits { message_bytes: 5000, ..ws::Limits::default() });
-        let left = |left| assert!(left <= CONTROL_FRAME, "{left} bytes are left");
-        offer(input, size, left, |bytes| {
-            let (used, item) = decoder.decode(bytes)?;
-            let item = item.map(thing);
-            assert!(decoder.buffered() <= 2 * 5000, "{} bytes are held", decoder.buffered());
-            Ok::<_, ws::ProtocolError>((used, item))
-        })
-    };
-    assert_eq!(messages(&mut || usize::MAX), messages(&mut || random.index(20)));
 }
 
 /// An event stream.

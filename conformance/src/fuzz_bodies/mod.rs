@@ -3,6 +3,8 @@
 
 mod decoders;
 mod shard;
+mod websocket;
 
-pub use decoders::{http1_request, http1_response, proxy_protocol, sse, websocket};
+pub use decoders::{http1_request, http1_response, proxy_protocol, sse};
 pub use shard::{noise, shard};
+pub use websocket::{opening_request, opening_response, websocket_client, websocket_server};
