@@ -224,12 +224,17 @@ fn requests_at_the_same_time_are_limited_and_given_back_whatever_happens() {
     }
 }
 
-#[test]
-fn answers_leave_at_the_pace_of_the_client() {
+/// A site whose answers have so many bytes, and whose `/` has a pace.
+fn paced(bytes: usize) -> Scene {
     let allowance = Allowance { bandwidth: rate(40_000, 10_000), ..Allowance::default() };
     let policy = Policy { limits: Some(Box::new(allowance)), ..Policy::default() };
-    let content = brolly_core::config::Asset::new("", "text/plain", vec![b'x'; 100_000].into());
-    let mut scene = Scene::new(policy, Handler::Memory([content].into()), |_| ());
+    let content = brolly_core::config::Asset::new("", "text/plain", vec![b'x'; bytes].into());
+    Scene::new(policy, Handler::Memory([content].into()), |_| ())
+}
+
+#[test]
+fn answers_leave_at_the_pace_of_the_client() {
+    let mut scene = paced(100_000);
     let [first, second] = ["192.0.2.1", "192.0.2.1"].map(|peer| scene.accept(peer));
     scene.send(first, GET);
     scene.send(second, GET);
@@ -254,10 +259,7 @@ fn answers_leave_at_the_pace_of_the_client() {
 /// The pace is that of the route: what comes after on the same connection has its own.
 #[test]
 fn each_route_has_its_pace_on_one_connection() {
-    let allowance = Allowance { bandwidth: rate(40_000, 10_000), ..Allowance::default() };
-    let policy = Policy { limits: Some(Box::new(allowance)), ..Policy::default() };
-    let content = brolly_core::config::Asset::new("", "text/plain", vec![b'x'; 50_000].into());
-    let mut scene = Scene::new(policy, Handler::Memory([content].into()), |_| ());
+    let mut scene = paced(50_000);
     let conn = scene.accept("192.0.2.1");
     let free = "GET /free HTTP/1.1\nHost: a\n\n";
     let at_once = |scene: &mut Scene, request: &str| {

@@ -109,7 +109,12 @@ impl Binary {
     fn server(&self, port: u16, arguments: &[&str]) -> Server {
         let mut command = Command::new(&self.path);
         let child = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let mut server = Server { process: Process(child.unwrap()), port };
+        self.listening(Process(child.unwrap()), port)
+    }
+
+    /// Waits until a process listens on `port`.
+    pub(crate) fn listening(&self, process: Process, port: u16) -> Server {
+        let mut server = Server { process, port };
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert_eq!(server.process.0.try_wait().unwrap(), None, "{} ended at once", self.name);

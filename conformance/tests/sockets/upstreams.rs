@@ -73,6 +73,37 @@ fn a_dead_server_is_nobodys_error() {
     });
 }
 
+/// Without file descriptors there is no connection to any server, and that is none of theirs' fault.
+#[test]
+fn who_has_no_descriptors_left_says_so_and_blames_nobody() {
+    let root = directory("descriptors");
+    let ports = ["alive", "other"].map(|who| backend(answer_all(who)).0);
+    let servers = format!("servers = ['http://127.0.0.1:{}']\nfallbacks = ['http://127.0.0.1:{}']", ports[0], ports[1]);
+    let config = config(&format!("{servers}\neject = {{ failures = 1, for = '1m' }}"), "");
+    both(|binary| {
+        let (port, file) = (free_port(), root.join(format!("{}.toml", binary.name)));
+        std::fs::write(&file, format!("listen = ['127.0.0.1:{port}']\n{config}")).unwrap();
+        let arguments = ["serve", "--config", file.to_str().unwrap()];
+        let process = binary.spawn_in_shell("ulimit -n 40; exec \"$@\"", &arguments, |_| ());
+        let server = binary.listening(process, port);
+        let crowd: Vec<_> = (0..100).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+        // Each of these needs a connection of its own; sooner or later all who are at the door have been let in.
+        let ask = || {
+            let (mut first, mut answer) = (&crowd[0], [0; 1000]);
+            first.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").unwrap();
+            let length = first.read(&mut answer).unwrap();
+            sleep(Duration::from_millis(10));
+            String::from_utf8_lossy(&answer[..length]).into_owned()
+        };
+        let answer = (0..1000).map(|_| ask()).find(|answer| !answer.starts_with("HTTP/1.1 200 ")).unwrap_or_default();
+        with(&answer, &["HTTP/1.1 503 ", "retry-after: 1\r\n"]);
+        drop(crowd);
+        let served = server.get("/");
+        with(&served, &["HTTP/1.1 200 ", "alive"]);
+        served.lines().next().unwrap().to_owned()
+    });
+}
+
 #[test]
 fn a_fallback_on_a_unix_socket_is_asked_while_none_is_up() {
     let root = directory("fallback");

@@ -1,12 +1,18 @@
 //! What the operating system said, for the core and for people.
 
 use brolly_core::shard::{FileRange, IoError};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Error, ErrorKind, IoSlice};
 use std::os::fd::AsFd;
 
 /// What an error means to the core.
 pub fn error(error: &Error) -> IoError {
+    match Errno::from_io_error(error) {
+        // It is us who have no room: no peer is to blame.
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => return IoError::TooManyFiles,
+        Some(_) | None => {}
+    }
     match error.kind() {
         ErrorKind::ConnectionRefused => IoError::ConnectionRefused,
         ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset => IoError::ConnectionReset,

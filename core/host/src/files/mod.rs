@@ -219,7 +219,6 @@ fn failed(errno: Errno) -> IoError {
         Errno::NOTDIR | Errno::NAMETOOLONG | Errno::INVAL | Errno::LOOP | Errno::XDEV | Errno::NXIO | Errno::ILSEQ => {
             IoError::NotFound
         }
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM => IoError::TooManyFiles,
         _ => io::error(&errno.into()),
     }
 }
