@@ -8,10 +8,9 @@ use std::os::fd::AsFd;
 
 /// What an error means to the core.
 pub fn error(error: &Error) -> IoError {
-    match Errno::from_io_error(error) {
-        // It is us who have no room: no peer is to blame.
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => return IoError::TooManyFiles,
-        Some(_) | None => {}
+    // It is us who have no room: no peer is to blame.
+    if let Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) = Errno::from_io_error(error) {
+        return IoError::TooManyFiles;
     }
     match error.kind() {
         ErrorKind::ConnectionRefused => IoError::ConnectionRefused,
