@@ -52,6 +52,11 @@ class Relay {
     return this;
   }
 
+  /** Nothing passes any more, and nobody is told. */
+  freeze() {
+    for (const socket of this.#sockets) socket.pause();
+  }
+
   /** Drops all connections with a reset, and refuses new ones. */
   async cut() {
     const closed = new Promise((resolve) => this.#server.close(resolve));

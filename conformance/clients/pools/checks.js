@@ -196,18 +196,7 @@ function poolChecks(where, dialIn) {
     await ann.probe.guard({ lattice: [["swindon.user", ""]] });
     const bob = await world.user(dial, { defaultActiveTime: 3 });
     await world.push("PUT", `/v1/connection/${ann.id}/users`, [ann.name, bob.name, "nobody"]);
-    const told = async (user) => {
-      const [{ received }] = await ann.probe.connections();
-      const updates = received.map(({ text }) => JSON.parse(text)).filter(([kind]) => kind === "lattice");
-      return updates.flatMap(([, { namespace }, data]) => {
-        assert.equal(namespace, "swindon.user");
-        return data[user]?.status_register[1] ?? [];
-      });
-    };
-    const becomes = async (user, status) => {
-      const now = () => ann.probe.lattice("swindon.user", "Register", user, "status");
-      await eventually(async () => (await now())?.[1] === status, `${user} does not become ${status}`);
-    };
+    const becomes = (user, status) => becomesFor(ann, user, status);
     const goodbyes = () => world.backend.asked("/swindon/session_inactive", bob.name);
     await becomes("nobody", "offline");
     assert.equal((await bob.probe.hello())?.user_id, bob.name);
@@ -223,7 +212,7 @@ function poolChecks(where, dialIn) {
     await bob.relay.cut();
     await becomes(bob.name, "offline");
     await eventually(() => goodbyes().length === 2, "the backend is not told");
-    const before = (await told(bob.name)).filter((status, n, all) => status !== all[n - 1]);
+    const before = await toldTo(ann, bob.name);
     assert.deepEqual(before.slice(before.indexOf("active")), ["active", "inactive", "active", "offline"]);
     // Who comes back is active again; an idle user whose path breaks is gone at once.
     await bob.relay.open();
@@ -234,6 +223,34 @@ function poolChecks(where, dialIn) {
     await becomes(bob.name, "offline");
     assert.equal(goodbyes().length, 3);
     await Promise.all([quiet(ann.probe), quiet(bob.probe)]);
+  });
+
+  on("a path that falls silent: the server lets go of it, and another window of the user is as good", async (world, dial) => {
+    const ann = await world.connected(dial);
+    await ann.probe.guard({ lattice: [["swindon.user", ""]] });
+    // Longer than the server waits for a pong.
+    const bob = await world.connected(dial, { defaultActiveTime: 4 });
+    await world.push("PUT", `/v1/connection/${ann.id}/users`, [bob.name]);
+    assert.ok((await bob.probe.call("m")).result);
+    bob.relay.freeze();
+    await becomesFor(ann, bob.name, "offline");
+    assert.deepEqual(await toldTo(ann, bob.name), ["active", "offline"]);
+    const window = await world.connected(dial, { defaultActiveTime: 120 }, bob.name);
+    assert.ok((await window.probe.call("m")).result);
+    await becomesFor(ann, bob.name, "active");
+    await window.probe.guard({ listen: ["news"] });
+    await world.push("POST", `/v1/user/${bob.name}/publish/news`, 1);
+    await hears(window.probe, [["message", { topic: "news" }, 1]]);
+    // The client of the first window hears of the end only now, and comes back: two windows, one user.
+    await bob.probe.guard({ listen: ["news"] });
+    await bob.relay.cut();
+    await bob.relay.open();
+    await eventually(() => world.backend.ids(bob.name).length === 3, "it does not come back");
+    assert.equal((await bob.probe.hello())?.user_id, bob.name);
+    await world.push("POST", `/v1/user/${bob.name}/publish/news`, 2);
+    for (const { probe } of [bob, window]) await hears(probe, [["message", { topic: "news" }, 2]]);
+    assert.deepEqual(await toldTo(ann, bob.name), ["active", "offline", "active"]);
+    for (const { probe } of [ann, bob, window]) await quiet(probe);
   });
 
   on("reconnect: another connection, another id, calls from 1, guards again, and nothing is left of the old one", async (world, dial) => {
@@ -305,6 +322,23 @@ function poolChecks(where, dialIn) {
     assert.deepEqual([(await probe.connections()).length, world.backend.ids(name).length], [1, 1]);
     await quiet(probe);
   });
+}
+
+/** Waits until a watcher's page shows this status of a user. */
+async function becomesFor(watcher, user, status) {
+  const now = () => watcher.probe.lattice("swindon.user", "Register", user, "status");
+  await eventually(async () => (await now())?.[1] === status, `${user} does not become ${status}`);
+}
+
+/** What a watcher was told of a user on the first connection, one after the other. */
+async function toldTo(watcher, user) {
+  const [{ received }] = await watcher.probe.connections();
+  const updates = received.map(({ text }) => JSON.parse(text)).filter(([kind]) => kind === "lattice");
+  const told = updates.flatMap(([, { namespace }, data]) => {
+    assert.equal(namespace, "swindon.user");
+    return data[user]?.status_register[1] ?? [];
+  });
+  return told.filter((status, n) => status !== told[n - 1]);
 }
 
 /** Waits until these, and no others, were heard. */

@@ -85,6 +85,7 @@ class World {
 threads = 3
 [limits]
 ping_interval = "200ms"
+pong_timeout = "2s"
 [upstreams.app]
 url = "http://127.0.0.1:${world.backend.port}"
 [session_pools.chat]
@@ -114,8 +115,7 @@ root = ${JSON.stringify(path.join(CHAT, "public"))}
   }
 
   /** A user's client, at the end of a network path that can be cut. `rule` is what the backend says when it is asked for them. */
-  async user(dial, options = {}, rule = undefined) {
-    const name = `u${(this.#users += 1)}`;
+  async user(dial, options = {}, rule = undefined, name = `u${(this.#users += 1)}`) {
     if (rule) this.backend.rules.set(name, rule);
     const relay = await new Relay(this.port).open();
     this.#relays.push(relay);
@@ -124,8 +124,8 @@ root = ${JSON.stringify(path.join(CHAT, "public"))}
   }
 
   /** One that is connected. */
-  async connected(dial, options = {}) {
-    const user = await this.user(dial, options);
+  async connected(dial, options = {}, name = undefined) {
+    const user = await this.user(dial, options, undefined, name);
     assert.equal((await user.probe.hello())?.user_id, user.name);
     user.id = this.backend.ids(user.name).at(-1);
     return user;
