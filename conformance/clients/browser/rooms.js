@@ -210,6 +210,25 @@ on("who has no name is asked for one, and who is there has a page of its own", a
   await context.close();
 });
 
+on("nonsense is refused, and the next call works", async (house, { context }) => {
+  const { page } = await Page.open(context, `${house.server.url}/style.css`);
+  const calls = [
+    ["say", ["lobby", "x".repeat(100_000)], 400], ["say", ["lobby", 1], 400], ["say", ["attic", "x"], 404], ["say", ["lobby"], 400],
+    ["saw", ["lobby", 1.5], 400], ["saw", ["lobby", 1e300], 400], ["enter", [["lobby"]], 404], ["nothing", [], 404],
+    ["say", ["lobby", " now "], undefined],
+  ];
+  const told = await page.evaluate(async (calls) => {
+    const { Swindon } = await import("/swindon.js");
+    const swindon = new Swindon(`ws://${location.host}/ws?name=eve`);
+    const told = [];
+    for (const [method, args] of calls) told.push(await swindon.call(`chat.${method}`, args).catch((error) => error.metadata.http_error));
+    const history = await swindon.call("chat.enter", ["lobby"]);
+    swindon.close();
+    return [told.slice(0, -1), history.map(({ id, who, text }) => [id === told.at(-1), who, text])];
+  }, calls);
+  assert.deepEqual(told, [calls.slice(0, -1).map(([, , status]) => status), [[true, "eve", "now"]]]);
+});
+
 for (const [imported, answer, what] of [[false, "refused", "may not connect"], [true, "hello", "may connect, if Swindon let them"]]) {
   on(`pages of another origin ${what}`, async (house, { context }) => {
     const { page } = await Page.open(context, `${house.server.url}/style.css`);

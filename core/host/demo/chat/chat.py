@@ -1,8 +1,5 @@
 """A chat with rooms, unread counters and presence, by a backend that holds no connection: it answers POST requests of brolly's,
-and sends some to the interface of the session pool. The standard library is enough.
-
-    python3 chat.py [--port 8082] [--api 127.0.0.1:8081]
-"""
+and sends some to the interface of the session pool. The standard library is enough."""
 
 import argparse
 import base64
@@ -17,7 +14,7 @@ from urllib.parse import parse_qs
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 ROOMS = ("lobby", "garden", "kitchen")
-MOST_USERS, MOST_KEPT, MOST_TEXT, MOST_BYTES = 1_000, 100, 2_000, 65_536
+MOST_USERS, MOST_KEPT, MOST_TEXT, MOST_BYTES = 100, 100, 2_000, 65_536
 
 
 class Refusal(Exception):
@@ -52,21 +49,20 @@ class Chat:
         user = (parse_qs(url_querystring).get("name") or cookie or [""])[0]
         if not NAME.fullmatch(user):
             raise Refusal(403, "a name has letters, digits, - and _, and not more than 32 of them")
-        with self.lock:
+        print(user, "is", meta["connection_id"], file=sys.stderr)
+        connection = f"/v1/connection/{meta['connection_id']}"
+        with self.lock:  # of two who come at the same time, the second must find the first subscribed
             newcomer = user not in self.seen
             if newcomer and len(self.seen) >= MOST_USERS:
                 raise Refusal(503, "the house is full")
-            seen, last = dict(self.seen.setdefault(user, dict(self.last))), dict(self.last)
-            users = list(self.seen)
-        print(user, "is", meta["connection_id"], file=sys.stderr)
-        connection = f"/v1/connection/{meta['connection_id']}"
-        self.api("PUT", f"{connection}/lattices/chat/rooms", {
-            "shared": {room: {"last_counter": last[room]} for room in ROOMS},
-            "private": {user: {room: {"seen_counter": seen[room]} for room in ROOMS}},
-        })
-        self.api("PUT", f"{connection}/users", users)
-        for other in users if newcomer else ():
-            self.api("PUT", f"/v1/user/{other}/users", [user])
+            seen = self.seen.setdefault(user, dict(self.last))
+            self.api("PUT", f"{connection}/lattices/chat/rooms", {
+                "shared": {room: {"last_counter": self.last[room]} for room in ROOMS},
+                "private": {user: {room: {"seen_counter": seen[room]} for room in ROOMS}},
+            })
+            self.api("PUT", f"{connection}/users", list(self.seen))
+            for other in self.seen if newcomer else ():
+                self.api("PUT", f"/v1/user/{other}/users", [user])
         return {"user_id": user, "rooms": ROOMS}
 
     def inactive(self, user, _):
@@ -92,9 +88,11 @@ class Chat:
 
     def saw(self, user, meta, room, number):
         self.check(room)
+        if not isinstance(number, int):
+            raise Refusal(400, "messages have whole numbers")
         with self.lock:
             seen = self.seen.setdefault(user, dict(self.last))
-            seen[room] = max(seen[room], min(int(number), self.last[room]))
+            seen[room] = max(seen[room], min(number, self.last[room]))
             self.api("POST", "/v1/lattice/chat/rooms", {"private": {user: {room: {"seen_counter": seen[room]}}}})
 
     def check(self, room):
@@ -119,8 +117,10 @@ class Handler(BaseHTTPRequestHandler):
             "/swindon/authorize_connection": chat.authorize, "/swindon/session_inactive": chat.inactive,
             "/chat/enter": chat.enter, "/chat/leave": chat.leave, "/chat/say": chat.say, "/chat/saw": chat.saw,
         }
+        length = int(self.headers["Content-Length"])
+        self.close_connection |= length > MOST_BYTES  # what is not read is no request
         try:
-            meta, args, kwargs = json.loads(self.rfile.read(min(int(self.headers["Content-Length"]), MOST_BYTES)))
+            meta, args, kwargs = json.loads(self.rfile.read(min(length, MOST_BYTES)))
             if not (method := methods.get(self.path)):
                 raise Refusal(404, "there is no such method")
             # What brolly says of the user can be believed: nobody else reaches this port.
