@@ -264,8 +264,12 @@ impl Decoder {
             self.key = rotate(self.key, payload.len());
         }
         self.remaining -= payload.len() as u64;
-        let (piece, rest) =
-            (self.utf8.pending() + payload.len(), usize::try_from(self.remaining).unwrap_or(usize::MAX));
+        let piece = self.utf8.pending() + payload.len();
+        // How much more there will be, as far as that is known: only the last frame announces it.
+        let rest = match self.step {
+            Step::Payload(Fin::Final) => usize::try_from(self.remaining).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        };
         match &mut self.message {
             Message::None | Message::Passing(Opcode::Binary) => {}
             Message::Passing(_) => self.utf8.push(payload)?,

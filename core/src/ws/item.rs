@@ -26,8 +26,8 @@ impl Default for Limits {
     }
 }
 
-/// How much a buffer with `len` bytes reserves for a `piece` when `rest` was announced after it: room for all that, so that it grows
-/// once, but no more for what is to come than has come. So it never takes more than twice what it holds.
+/// How much a buffer with `len` bytes reserves for a `piece` when `rest` will come after it (at most): room for all that, so that it
+/// grows once, but no more for what is to come than has come. So it never takes more than twice what it holds.
 pub(super) fn growth(len: usize, capacity: usize, piece: usize, rest: usize) -> usize {
     if capacity - len >= piece { 0 } else { piece + rest.min(len + piece) }
 }

@@ -137,3 +137,24 @@ fn every_breach_has_its_error() {
     let mut client = Decoder::new(Role::Client, Limits::default());
     assert_eq!(client.decode(&mut frame(0x81, b"")), Err(E::Masked));
 }
+
+/// Nobody announces how much the fragments to come have: a buffer that grows by each of them would be copied each time.
+#[test]
+fn a_message_in_many_fragments_is_copied_seldom() {
+    const FRAGMENTS: usize = 10_000;
+    for opcode in [0x01, 0x02] {
+        let (mut decoder, mut allocations, mut before) = (server(), 0, 0);
+        for fragment in 0..FRAGMENTS {
+            decoder.decode(&mut frame(if fragment == 0 { opcode } else { 0x00 }, b"a")).unwrap();
+            let (len, capacity) = match &decoder.message {
+                Message::Text(text) => (text.len(), text.capacity()),
+                Message::Binary(bytes) => (bytes.len(), bytes.capacity()),
+                other => panic!("{other:?}"),
+            };
+            assert!(capacity <= 2 * len, "{capacity} bytes for {len}");
+            allocations += usize::from(capacity != before);
+            before = capacity;
+        }
+        assert!(allocations <= 16, "{allocations}");
+    }
+}
