@@ -7,8 +7,9 @@ const REVALIDATE: &str = "no-cache";
 /// The name would be another one if the content was.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// `Cache-Control` of the file at `path`, relative to the root.
+/// `Cache-Control` of the file at `path`, relative to the root. What is said about paths is said about those below the route.
 pub fn cache_control<'f>(files: &'f Files, path: &str) -> &'f str {
+    let path = below_route(files, path);
     let is_versioned =
         |prefix: &str| path.strip_prefix(prefix.trim_matches('/')).is_some_and(|rest| rest.starts_with('/'));
     if files.versioned.as_deref().is_some_and(is_versioned) {
@@ -16,6 +17,14 @@ pub fn cache_control<'f>(files: &'f Files, path: &str) -> &'f str {
     }
     let rule = files.cache.iter().find(|rule| matches(rule.pattern.trim_start_matches('/'), path));
     rule.map_or(REVALIDATE, |rule| &rule.control)
+}
+
+/// Without the directory of a host. What stands for pages that are not there does so for all hosts.
+fn below_route<'p>(files: &Files, path: &'p str) -> &'p str {
+    match path.split_once('/') {
+        Some((_, below)) if files.by_host.is_some() && files.fallback.as_deref() != Some(path) => below,
+        Some(_) | None => path,
+    }
 }
 
 /// Whether `pattern` is `path`, where `*` stands for any characters, slashes too. In time |pattern| * |path| at most: only
@@ -68,6 +77,28 @@ mod tests {
             ("static/index.html", IMMUTABLE),
             ("static", REVALIDATE),
             ("statics/x", REVALIDATE),
+        ] {
+            assert_eq!(cache_control(&files, path), control, "{path}");
+        }
+    }
+
+    #[test]
+    fn rules_hold_below_the_directory_of_each_host() {
+        let rule = |pattern: &str, control: &str| CacheRule { pattern: pattern.into(), control: control.into() };
+        let files = Files {
+            by_host: Some("".into()),
+            fallback: Some("pages/app.html".into()),
+            cache: vec![rule("/pages/app.html", "no-store"), rule("/private/*", "private")],
+            versioned: Some("/static/".into()),
+            ..Files::new("/")
+        };
+        for (path, control) in [
+            ("a.example/static/a.js", IMMUTABLE),
+            ("static/a.js", REVALIDATE),
+            ("a.example/private/x", "private"),
+            ("private/x", REVALIDATE),
+            ("a.example/pages/app.html", "no-store"),
+            ("pages/app.html", "no-store"),
         ] {
             assert_eq!(cache_control(&files, path), control, "{path}");
         }
