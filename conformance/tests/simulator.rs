@@ -23,3 +23,10 @@ fn planted_faults_are_noticed() {
         assert!(noticed.is_some(), "{canary:?} was not noticed");
     }
 }
+
+#[test]
+fn close_handshakes_end_wherever_they_are_cut_off() {
+    let (count, faults) = sim::close_handshakes();
+    assert!(faults.is_empty(), "{} of {count}:\n{}", faults.len(), faults.join("\n"));
+    assert!(count > 1000, "{count} are not all");
+}

@@ -6,11 +6,13 @@
 //! | `knobs.rs` | what a world is like: chosen once per seed, so that each has a few kinds of trouble |
 //! | `net.rs`, `wire.rs`, `runtime.rs` | sockets, the peers' ends, the shards' ends (with files, names, timers) |
 //! | `peers/` | HTTP clients, subscribers on all transports, backends, senders of nonsense |
+//! | `closing.rs` | close handshakes that are cut off at every byte |
 //! | `ledger.rs` | who was told what about topics, and whether it adds up |
 //! | `world.rs` | the executor, the phases, what is looked at again and again |
 //!
 //! A world is wild first, then calm: everything must be caught up with. Then everybody goes, and nothing may be left.
 
+mod closing;
 mod knobs;
 mod ledger;
 mod net;
@@ -21,6 +23,7 @@ mod site;
 mod wire;
 mod world;
 
+pub use closing::close_handshakes;
 pub use net::Canary;
 
 use std::any::Any;

@@ -50,6 +50,8 @@ pub(crate) struct World {
     runners: Vec<Runner>,
     control: Control,
     peers: Vec<Option<Box<dyn Peer>>>,
+    /// Who takes a connection to a backend, if it is nobody by chance.
+    backend: Option<MakeBackend>,
     ledger: Ledger,
     random: Random,
     phase: Phase,
@@ -62,6 +64,9 @@ pub(crate) struct World {
     steps: u64,
     peak: Peak,
 }
+
+/// Makes a backend of its end of a connection.
+pub(crate) type MakeBackend = Box<dyn Fn(Wire) -> Box<dyn Peer>>;
 
 /// The largest numbers that were seen.
 #[derive(Clone, Copy, Debug, Default)]
@@ -126,6 +131,11 @@ impl World {
         Self::new(knobs, random, peers, None)
     }
 
+    /// A world of a few peers that know what they do.
+    pub(crate) fn planned(knobs: Knobs, random: Random, peers: Vec<Box<dyn Peer>>, backend: MakeBackend) -> Self {
+        Self { backend: Some(backend), ..Self::new(knobs, random, peers, None) }
+    }
+
     fn new(knobs: Knobs, mut random: Random, peers: Vec<Box<dyn Peer>>, canary: Option<Canary>) -> Self {
         let shards = knobs.shards;
         let config = site::config(knobs.limits.clone());
@@ -145,6 +155,7 @@ impl World {
             net,
             control,
             peers: peers.into_iter().map(Some).collect(),
+            backend: None,
             ledger: Ledger::default(),
             random,
             phase: Phase::Wild,
@@ -190,6 +201,14 @@ impl World {
             moved: net.moved.get(),
             peak: self.peak,
         }
+    }
+
+    /// So many seconds in which nobody is sent away; then nothing may be left of the connections.
+    pub(crate) fn run_to_rest(mut self, seconds: u64) -> Report {
+        self.net.is_calm.set(true);
+        self.live(seconds * SECOND);
+        self.look_for_rest();
+        Report { faults: self.ledger.faults().to_vec(), polls: self.polls, ..Report::default() }
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -308,7 +327,10 @@ impl World {
             link.borrow_mut().peer = Some(id);
             let mut random = self.random.fork();
             let wire = Wire::new(&self.net, link, id, &mut random);
-            self.peers.push(Some(Box::new(Backend::new(random, wire))));
+            self.peers.push(Some(match &self.backend {
+                Some(make) => make(wire),
+                None => Box::new(Backend::new(random, wire)),
+            }));
             self.net.runnable.borrow_mut().insert(id);
         }
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod client;
+pub(crate) mod end;
 pub(crate) mod garbage;
 pub(crate) mod http;
 pub(crate) mod socket;
