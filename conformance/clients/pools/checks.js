@@ -162,8 +162,8 @@ function poolChecks(where, dialIn) {
       await probe.lattice("n.s", "Counter", "a", "last"), await probe.lattice("n.s", "Counter", "a", "seen"),
       (await probe.lattice("n.s", "Set", "a", "who")).sort(), (await probe.lattice("n.s", "Register", "a", "topic"))?.[1],
     ];
-    await probe.guard({ lattice: [["n.s", "room:"]], init: [["attach"]] });
     world.backend.says("/attach", async ({ body: [{ connection_id }] }) => ({ value: await attach(connection_id) }));
+    await probe.guard({ lattice: [["n.s", "room:"]], init: [["attach"]] });
     await hears(probe, [["lattice", "n.s", ["a"]], ["init", "attach", null]], "in any order");
     assert.deepEqual([await probe.keys("n.s"), await variables()], [["a"], [5, 2, ["x"], "rain"]]);
 

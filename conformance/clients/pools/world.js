@@ -101,6 +101,7 @@ prefix = "/ws"
 handler = "sessions"
 pool = "chat"
 calls = { "*" = "app" }
+compression = true
 [[routes]]
 prefix = "/probe.mjs"
 handler = "file"
