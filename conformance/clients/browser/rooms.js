@@ -21,7 +21,7 @@ class House {
     const numbers = { 8080: port, 8081: api, 8082: backend };
     const place = (text) => text
       .replace(/:(808\d)/g, (_, number) => `:${numbers[number]}`)
-      .replace(/(active_when_connected = "|new-connection-idle-timeout: )60s/, "$12s")
+      .replace(/(active_when_connected = "|new-connection-idle-timeout: )60s/, "$13s")
       .replace(/"public"|.\/public/, JSON.stringify(path.join(CHAT, "public")));
     const [from, file] = [imported ? "swindon.yaml" : "brolly.toml", path.join(artefacts, `chat-${port}.toml`)];
     let text = place(fs.readFileSync(path.join(CHAT, from), "utf8"));
@@ -120,7 +120,7 @@ async function anEvening(house, { context, artefacts }) {
   const ada = await Page.open(context, `${house.server.url}/?name=ada`);
   await ada.is("active");
   await ada.people({ ada: "active" });
-  const ben = await Page.open(context, `http://127.0.0.1:${house.relay.port}/?name=ben&active=2`);
+  const ben = await Page.open(context, `http://127.0.0.1:${house.relay.port}/?name=ben&active=3`);
   for (const page of [ada, ben]) await page.people({ ada: "active", ben: "active" });
   const said = [];
   const say = async (page, name, text) => {
@@ -202,7 +202,7 @@ on("who has no name is asked for one, and who is there has a page of its own", a
   await cleo.page.locator("#presence").click();
   await cleo.page.waitForURL("**/presence.html");
   await cleo.people({ cleo: "active" });
-  const dan = await Page.open(context, `${house.server.url}/?name=dan&active=2`);
+  const dan = await Page.open(context, `${house.server.url}/?name=dan&active=3`);
   await cleo.people({ cleo: "active", dan: "active" });
   await dan.close();
   await cleo.people({ cleo: "active", dan: "offline" });

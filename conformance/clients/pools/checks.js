@@ -222,6 +222,7 @@ function poolChecks(where, dialIn) {
     await bob.relay.cut();
     await becomes(bob.name, "offline");
     assert.equal(goodbyes().length, 3);
+    assert.equal((await ann.probe.lattice("swindon.user", "Register", bob.name, "status"))[1], "offline");
     await Promise.all([quiet(ann.probe), quiet(bob.probe)]);
   });
 
@@ -324,10 +325,13 @@ function poolChecks(where, dialIn) {
   });
 }
 
-/** Waits until a watcher's page shows this status of a user. */
+/** Waits until a watcher is told that a user has this status now, after what was waited for before. */
 async function becomesFor(watcher, user, status) {
-  const now = () => watcher.probe.lattice("swindon.user", "Register", user, "status");
-  await eventually(async () => (await now())?.[1] === status, `${user} does not become ${status}`);
+  const told = (watcher.told ??= {});
+  let place;
+  const isTold = async () => (place = (await toldTo(watcher, user)).indexOf(status, told[user] ?? 0)) >= 0;
+  await eventually(isTold, `${user} does not become ${status}`);
+  told[user] = place + 1;
 }
 
 /** What a watcher was told of a user on the first connection, one after the other. */
