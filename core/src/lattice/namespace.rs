@@ -285,8 +285,36 @@ impl<C: Copy + Ord> Namespace<C> {
 }
 
 fn expire<C>(expiries: &mut BTreeSet<(Instant, User, Key)>, owner: &mut Owner<C>, user: &User, key: &Key, at: Instant) {
+    // It is written anew, whatever is found out about its user.
+    owner.overdue.remove(key);
     if let Some(before) = owner.expires.insert(Arc::clone(key), at) {
         expiries.remove(&(before, Arc::clone(user), Arc::clone(key)));
     }
     expiries.insert((at, Arc::clone(user), Arc::clone(key)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// While it is being found out whether the user of what has expired is back, the backend writes it anew.
+    #[test]
+    fn what_is_written_anew_does_not_go_with_what_has_expired() {
+        let (ann, limits) = (User::from("ann"), Limits::default());
+        let mut namespace: Namespace<u8> = Namespace::new();
+        let update = |count: u8| {
+            let json = alloc::format!(r#"{{"private": {{"ann": {{"room": {{"unread_counter": {count}}}}}}}}}"#);
+            Delta::parse(json.as_bytes()).unwrap()
+        };
+        namespace.apply(Instant::default(), update(1), &limits).unwrap();
+        assert_eq!(namespace.poll_unknown(), Some(ann.clone()));
+        namespace.find(&ann, false);
+        let expired = namespace.poll_timeout().unwrap();
+        namespace.handle_timeout(expired);
+        assert_eq!(namespace.poll_unknown(), Some(ann.clone()));
+        namespace.apply(expired, update(2), &limits).unwrap();
+        namespace.find(&ann, false);
+        assert!(!namespace.visible(&ann).0.is_empty());
+        assert_eq!(namespace.poll_timeout(), Some(expired + limits.absent));
+    }
 }
