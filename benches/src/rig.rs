@@ -188,7 +188,7 @@ fn handlers() -> [(&'static str, Handler); 7] {
         ("/-/echo", Handler::Echo(None)),
         ("/-/poll", Handler::LongPoll),
         ("/-/publish", Handler::Publish),
-        ("/-/sse", Handler::EventStream),
+        ("/-/sse", Handler::EventStream { compress: false }),
         ("/-/ws", Handler::WebSocket(WebSocket::default())),
     ]
 }

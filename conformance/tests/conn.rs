@@ -174,7 +174,7 @@ fn shard(input: &[u8], cuts: &[usize]) -> Vec<u8> {
         ("/", Handler::Memory(Arc::new([asset]))),
         ("/poll", Handler::LongPoll),
         ("/publish", Handler::Publish),
-        ("/sse", Handler::EventStream),
+        ("/sse", Handler::EventStream { compress: false }),
         ("/ws", Handler::WebSocket(WebSocket::default())),
         ("/echo", Handler::Echo(None)),
     ] {

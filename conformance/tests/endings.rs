@@ -33,7 +33,7 @@ impl Scene {
     fn new(change: impl FnOnce(&mut Config)) -> Self {
         let relay = Proxy { upstream: 1, reads_websockets: true, ..Proxy::default() };
         let handlers = vec![
-            ("/sse", Handler::EventStream),
+            ("/sse", Handler::EventStream { compress: false }),
             ("/ws", Handler::WebSocket(WebSocket::default())),
             ("/poll", Handler::LongPoll),
             ("/publish", Handler::Publish),

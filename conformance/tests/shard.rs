@@ -18,7 +18,7 @@ fn config(limits: Limits) -> Arc<Config> {
     let handlers = vec![
         ("/echo", Handler::Echo(None)),
         ("/ws", Handler::WebSocket(WebSocket::default())),
-        ("/sse", Handler::EventStream),
+        ("/sse", Handler::EventStream { compress: false }),
         ("/poll", Handler::LongPoll),
         ("/publish", Handler::Publish),
         ("/file", Handler::Files(Files::new("/").into())),

@@ -146,7 +146,7 @@ fn demo() -> Config {
     for (prefix, handler) in [
         ("/", page),
         ("/-", script),
-        ("/-/sse", Handler::EventStream),
+        ("/-/sse", Handler::EventStream { compress: false }),
         ("/-/poll", Handler::LongPoll),
         ("/-/ws", Handler::WebSocket(WebSocket::default())),
         ("/-/publish", Handler::Publish),

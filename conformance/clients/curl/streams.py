@@ -5,7 +5,7 @@ import threading
 import time
 
 from harness import check, equal, eventually, holds, one_of
-from server import POSITION, Brolly
+from server import POSITION, Brolly, free_port
 from topics import JSON, TEXT, receipt
 
 
@@ -288,3 +288,20 @@ def _(setting):
             following = stream.event()["id"]
             if outcome == "resumed":
                 equal(following, sent[sent.index(ids[-1]) + 1])
+
+
+@check("an event stream in gzip, if the route says so and curl takes it")
+def _(setting):
+    port = free_port()
+    path = setting.root.parent / f"gzip-{port}.toml"
+    routes = [("sse", 'handler = "event-stream"\ncompress = true'), ("publish", 'handler = "publish"')]
+    text = "".join(f'[[routes]]\nprefix = "/-/{prefix}"\n{rest}\n' for prefix, rest in routes)
+    path.write_text(f'listen = ["127.0.0.1:{port}"]\n{text}')
+    with Brolly("serve", "--config", path, port=port) as server:
+        for arguments, coding in (((), None), (("--compressed",), "gzip")):
+            with server.events("topic=gzip", *arguments) as stream:
+                stream.joined()
+                equal(stream.answer.field("content-encoding"), coding)
+                for text in ("short", "long " * 10_000, "the end"):
+                    receipt(server.publish("gzip", text, *TEXT))
+                    equal(stream.message()["data"] == text, True, text[:10])

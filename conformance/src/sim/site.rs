@@ -76,7 +76,7 @@ pub(crate) fn config(limits: Limits) -> Arc<Config> {
         ("/gone", Handler::Status(StatusCode::new(410).unwrap_or(StatusCode::NOT_FOUND))),
         ("/-/echo", Handler::Echo(None)),
         ("/-/ws", Handler::WebSocket(WebSocket::default())),
-        ("/-/sse", Handler::EventStream),
+        ("/-/sse", Handler::EventStream { compress: false }),
         ("/-/poll", Handler::LongPoll),
         ("/-/publish", Handler::Publish),
     ];

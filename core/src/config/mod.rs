@@ -112,7 +112,10 @@ pub enum Handler {
     /// A WebSocket that sends every message back; compressed if the settings say so and the client wants it.
     Echo(Option<Compression>),
     /// Server-Sent Events of the topics in the query.
-    EventStream,
+    EventStream {
+        /// Whether clients that take gzip get it: each event is compressed by itself and flushed. Nothing without the feature `deflate`.
+        compress: bool,
+    },
     /// Files below a directory.
     Files(Arc<Files>),
     /// Answers that show what has arrived.

@@ -1,6 +1,7 @@
 //! Subscribers on all three transports: joining, what they missed, live delivery, leaving.
 
 use super::changes::addressed;
+use super::gzip::{self, Part};
 use super::sessions::Held;
 use super::slot::{Exchange, Role, Slot};
 use super::stream::write_id;
@@ -119,7 +120,7 @@ impl Shard {
 
     /// Hands out up to `budget` pending deliveries; returns how many it looked at.
     pub(super) fn fan_out(&mut self, now: Now, budget: usize) -> usize {
-        let Self { subscribers, slots, agenda, storage, timeouts, config, codec, framed, .. } = self;
+        let Self { subscribers, slots, agenda, storage, timeouts, config, codec, framed, gzipped, .. } = self;
         let limits = &config.limits;
         let mut hand = Hand {
             now,
@@ -129,6 +130,7 @@ impl Shard {
             timeouts,
             codec,
             framed,
+            gzipped,
             cap: limits.outbox_bytes,
             heartbeat: limits.heartbeat,
             poll_messages: limits.poll_messages,
@@ -176,6 +178,7 @@ struct Hand<'s> {
     timeouts: &'s Timeouts,
     codec: &'s mut Codec,
     framed: &'s mut Option<(Arc<Message>, SharedFrame)>,
+    gzipped: &'s mut gzip::Shared,
     cap: usize,
     heartbeat: Duration,
     poll_messages: usize,
@@ -210,16 +213,22 @@ impl Hand<'_> {
             Role::Server(server) => match &mut server.exchange {
                 Exchange::Stream(stream) => {
                     stream.heartbeat = self.now.instant + self.heartbeat;
-                    if stream.address.is_some() {
-                        let event = addressed(message, subscribers, &stream.members);
-                        server.conn.send_content(self.now, self.timeouts, &event);
+                    let (own, shared) = if stream.address.is_some() {
+                        (addressed(message, subscribers, &stream.members), None)
                     } else if stream.members.len() > 1 {
                         let mut id = Vec::new();
                         write_id(subscribers, &stream.members, &mut id);
-                        server.conn.send_content(self.now, self.timeouts, &id);
-                        server.conn.send_shared(self.now, self.timeouts, &message.sse_data);
+                        (id, Some(Part::Data))
                     } else {
-                        server.conn.send_shared(self.now, self.timeouts, &message.sse);
+                        (Vec::new(), Some(Part::Whole))
+                    };
+                    if !own.is_empty() {
+                        let own = stream.encode(self.codec, &own);
+                        server.conn.send_content(self.now, self.timeouts, &own);
+                    }
+                    if let Some(part) = shared {
+                        let event = stream.encode_shared(self.codec, self.gzipped, message, part);
+                        server.conn.send_shared(self.now, self.timeouts, event);
                     }
                     if let Some(line) = &mut server.line {
                         line.bytes += message.sse.len() as u64;

@@ -20,6 +20,7 @@
 //! | `proxy/`, `tunnel.rs`, `relay.rs` | requests to backends, upgraded connections as bytes, WebSockets as messages |
 //! | `follow.rs` | subscriptions: joining, fan-out, leaving |
 //! | `stream.rs`, `poll.rs`, `calls.rs` | subscribers by event stream, long-poll, WebSocket |
+//! | `gzip.rs` | event streams, compressed |
 //! | `publish.rs` | publishers |
 //! | `sessions/` | session pools: calls to backends, users, lattices |
 //! | `mail.rs`, `post.rs` | what shards say to each other, and what they do about it |
@@ -41,6 +42,7 @@ mod files;
 mod follow;
 mod general;
 mod grant;
+mod gzip;
 mod input;
 mod mail;
 mod poll;
@@ -142,6 +144,8 @@ pub struct Shard {
     codec: Codec,
     /// The message that is being fanned out, framed, and compressed for whoever wants it so.
     framed: Option<(Arc<Message>, SharedFrame)>,
+    /// The same as an event, compressed.
+    gzipped: gzip::Shared,
     date: ([u8; 29], u64),
     /// The decoded path of the request at hand: reused.
     path: String,
@@ -218,6 +222,7 @@ impl Shard {
             storage: Storages::new(FAN_OUT),
             codec: Codec::new(),
             framed: None,
+            gzipped: gzip::Shared::default(),
             date: (date::format(0), 0),
             path: String::new(),
             is_congested: false,

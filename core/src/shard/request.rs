@@ -150,7 +150,7 @@ impl Shard {
             _ if matches!(head.method, Method::Other(_)) => {
                 return self.refuse(now, conn, StatusCode::NOT_IMPLEMENTED, "this method is not known here");
             }
-            Handler::EventStream if head.method == Method::Post => {
+            Handler::EventStream { .. } if head.method == Method::Post => {
                 return self.start_change(now, conn, head, framing);
             }
             Handler::Publish => return self.start_publish(now, conn, head, framing, rest),
@@ -162,7 +162,7 @@ impl Shard {
             }
             Handler::Status(status) => return self.refuse(now, conn, *status, status.reason()),
             Handler::HttpBin => return self.show_request(now, conn, head, rest),
-            Handler::EventStream
+            Handler::EventStream { .. }
             | Handler::Files(_)
             | Handler::LongPoll
             | Handler::Memory(_)
@@ -173,7 +173,7 @@ impl Shard {
             return self.refuse_method(now, conn, head.method, FieldLines::new("allow: GET, HEAD, OPTIONS\r\n"));
         }
         match handler {
-            Handler::EventStream => self.start_stream(now, conn, head),
+            Handler::EventStream { compress } => self.start_stream(now, conn, head, *compress),
             Handler::LongPoll => self.start_poll(now, conn, head),
             Handler::Files(_) => self.start_file(now, conn, head, number, rest),
             Handler::Memory(assets) => self.send_asset(now, conn, head, assets, rest),

@@ -110,7 +110,7 @@ fn plain(open: &Open) -> Vec<listen::Listener> {
 /// What `demo` and `dev` have under `/-/`.
 fn realtime(config: &mut Config) {
     mount(config, "/-", Handler::Memory(assets::script()));
-    mount(config, "/-/sse", Handler::EventStream);
+    mount(config, "/-/sse", Handler::EventStream { compress: false });
     mount(config, "/-/poll", Handler::LongPoll);
     let compression = Some(Compression::default());
     mount(config, "/-/ws", Handler::WebSocket(WebSocket { compression, ..WebSocket::default() }));

@@ -46,7 +46,8 @@ pub fn defaults() -> String {
          #                         # \"redirect\" with location = \"/\", status = 307 and keep_path = false\n\
          #                         # \"status\" with status = 404\n\
          #                         # \"sessions\" with pool = \"NAME\" and calls = {{ \"*\" = \"UPSTREAM\" }}\n\
-         #                         # \"event-stream\", \"long-poll\", \"websocket\", \"publish\", \"echo\"\n\
+         #                         # \"event-stream\" with compress = false (gzip, if the client takes it)\n\
+         #                         # \"long-poll\", \"websocket\", \"publish\", \"echo\"\n\
          # access = {{ allow = [\"10.0.0.0/8\"], deny = [\"10.66.0.0/16\"] }}  # the longest prefix decides; others: 403\n\
          # limits = {{ requests = \"100/s\", burst = 200, connections = 50, bandwidth = \"1MiB/s\" }}  # per client; beyond: 429\n\
          # content_bytes = \"10MiB\" # more is a 413\n\
@@ -137,7 +138,10 @@ fn describe(handler: &Handler, config: &Config) -> String {
             let pool = config.pools.get(sessions.pool).map_or("", |pool| &pool.name);
             format!("sessions of the pool {pool}")
         }
-        Handler::EventStream => "event-stream".into(),
+        Handler::EventStream { compress } => match compress {
+            true => "event-stream, in gzip for clients that take it".into(),
+            false => "event-stream".into(),
+        },
         Handler::Files(files) => super::files::describe(files),
         Handler::HttpBin => "httpbin: shows requests".into(),
         Handler::LongPoll => "long-poll".into(),

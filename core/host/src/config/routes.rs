@@ -20,7 +20,7 @@ use toml::de::DeValue;
 const HANDLERS: [(&str, &[&str]); 15] = [
     ("echo", &["compression", "otherwise"]),
     ("empty-gif", &[]),
-    ("event-stream", &[]),
+    ("event-stream", &["compress"]),
     ("file", files::FILE_KEYS),
     ("files", files::DIRECTORY_KEYS),
     ("httpbin", &[]),
@@ -103,7 +103,7 @@ fn handler(
     config.handlers.push(match handler {
         "echo" => Handler::Echo(compression(section)?),
         "empty-gif" => Handler::Memory(vec![Asset::new("", "image/gif", EMPTY_GIF.into())].into()),
-        "event-stream" => Handler::EventStream,
+        "event-stream" => Handler::EventStream { compress: section.get("compress", boolean)?.unwrap_or(false) },
         "file" => Handler::Files(Arc::new(files::file(section, directory)?)),
         "files" => Handler::Files(Arc::new(files::files(section, directory)?)),
         "httpbin" => Handler::HttpBin,

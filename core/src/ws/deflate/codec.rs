@@ -91,6 +91,17 @@ impl Codec {
         }
     }
 
+    /// Appends `plain` to `out` as blocks that end with a flush, where a byte ends: any of them may follow one another.
+    pub(crate) fn deflate_flushed(&mut self, how: (u8, u8), plain: &[u8], out: &mut Vec<u8>) {
+        self.deflate(how, &[], plain, out);
+        out.extend_from_slice(&TAIL);
+    }
+
+    /// The checksum of RFC 1952 §8, continued from that of what came before.
+    pub(crate) fn crc32(before: u32, data: &[u8]) -> u32 {
+        zlib_rs::crc32::crc32(before, data)
+    }
+
     /// The message that `data` is the compressed form of, at most `limit` bytes.
     pub(super) fn inflate(&mut self, window: &[u8], data: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
         let inflate = self.inflate.get_or_insert_with(|| Box::new(Inflate::new(false, 15)));
@@ -148,6 +159,14 @@ impl Codec {
 impl Codec {
     pub(super) fn deflate(&mut self, _: (u8, u8), _: &[u8], payload: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(payload);
+    }
+
+    pub(crate) fn deflate_flushed(&mut self, _: (u8, u8), plain: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(plain);
+    }
+
+    pub(crate) fn crc32(before: u32, _: &[u8]) -> u32 {
+        before
     }
 
     pub(super) fn inflate(&mut self, _: &[u8], _: &[u8], _: usize) -> Result<Vec<u8>, InflateError> {
