@@ -212,6 +212,21 @@ fn a_stream_says_that_the_server_shuts_down() {
     }
 }
 
+/// Its connection was given up, the head of the answer with it; then the end was written without one.
+#[test]
+fn a_stream_that_was_given_up_is_not_ended_once_more() {
+    let mut scene = Scene::new(|_| ());
+    let stream = scene.get("/sse?topic=a");
+    scene.shard.handle_eof(scene.now(), stream);
+    assert!(scene.shard.interest(stream).close);
+    scene.shard.handle_mail(scene.now(), Mail::Shutdown(Duration::from_secs(10)));
+    let interest = scene.shard.interest(stream);
+    assert!(interest.close && !interest.write, "{interest:?}");
+    assert_eq!(scene.written(stream), "");
+    scene.shard.handle_closed(scene.now(), stream, None);
+    assert_eq!(scene.shard.usage().subscriptions, 0);
+}
+
 #[test]
 fn a_reader_that_is_too_slow_finds_the_reason_behind_what_it_has_not_read() {
     for target in ["/sse?topic=a", "/sse?topic=b&topic=a", "/sse?address=1&topic=a"] {

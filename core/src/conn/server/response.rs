@@ -228,6 +228,8 @@ impl ServerConn {
     /// Ends the response. If content is missing, the connection is cut, so that the client notices (RFC 9112 §8).
     pub fn end(&mut self, now: Now, timeouts: &Timeouts, trailers: Option<&Fields<'_>>) {
         match self.response {
+            // Of what was said before nothing is left.
+            _ if self.closing == Closing::Now => return,
             Response::Chunked => end_chunks(&mut self.out, trailers),
             Response::Headless => {}
             // The end of the connection is that of the response: it has to arrive, TLS's announcement of it included.
