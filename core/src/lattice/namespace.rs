@@ -94,10 +94,10 @@ impl<C: Copy + Ord> Namespace<C> {
     /// Joins one user's part; what that user has to be told.
     fn apply_private(&mut self, now: Instant, user: &User, part: Private, shared: &State, limits: &Limits) -> State {
         let Private { mut state, expires_in } = part;
-        if !self.users.contains_key(user) {
+        let owner = self.users.entry(Arc::clone(user)).or_default();
+        if !owner.is_present {
             self.unknown.insert(Arc::clone(user));
         }
-        let owner = self.users.entry(Arc::clone(user)).or_default();
         let keys: Vec<Key> = state.0.keys().cloned().collect();
         let fresh: Vec<bool> = keys.iter().map(|key| !owner.private.0.contains_key(key)).collect();
         owner.expires_in.extend(expires_in);
