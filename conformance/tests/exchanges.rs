@@ -1,7 +1,8 @@
 //! The table of exchanges with session pools (`cases/sessions/`), through whole shards.
 #![cfg(not(loom))]
 
-use brolly_conformance::exchange::{Memory, Row, play, rows, rows_of};
+use brolly_conformance::exchange::{Memory, Row, Summary, live, play, rows, rows_of, setting};
+use brolly_conformance::sim::Simulated;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -21,6 +22,19 @@ fn one_shard_holds_the_table() {
 #[test]
 fn three_shards_hold_the_table() {
     run(3);
+}
+
+/// Every row in a world of its own: other shards, other sizes of what is read and written.
+#[test]
+fn drivers_hold_the_table_however_the_bytes_travel() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exchanges-drivers");
+    let (rows, mut failed) = (table(), Vec::new());
+    for (seed, row) in (1..).zip(rows.iter().filter(|row| row.shards.is_none())) {
+        if let Err(why) = play(row, &mut Simulated::new(row, seed, &directory)) {
+            failed.push(format!("{}: {} (seed {seed})\n    {}\n    {why}", row.place, row.name, row.fact));
+        }
+    }
+    assert!(failed.is_empty(), "{} of {} rows\n{}", failed.len(), rows.len(), failed.join("\n"));
 }
 
 fn run(shards: u16) {
@@ -55,4 +69,24 @@ fn few_are_told_at_a_time_that_users_are_inactive() {
     for row in rows_of("many", &text) {
         play(&row, &mut Memory::new(&row, 1, &directory)).unwrap_or_else(|why| panic!("{why}"));
     }
+}
+
+/// From one seed, with the real drivers, against a reference that is written to be understood.
+#[test]
+fn users_live_as_the_reference_says() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exchanges-life");
+    let seeds: Vec<u64> = match std::env::var("SEED") {
+        Ok(seed) => vec![seed.parse().unwrap()],
+        Err(_) => (1..=60).collect(),
+    };
+    let mut sum = Summary::default();
+    for seed in seeds {
+        let mut world = Simulated::new(&setting(), seed, &directory);
+        let summary = live(seed, 120, &mut world).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        sum.heard += summary.heard;
+        sum.tellings += summary.tellings;
+        sum.failures += summary.failures;
+    }
+    // Lives in which nothing happens prove nothing.
+    assert!(sum.heard > 5000 && sum.tellings > 100 && sum.failures > 50 || std::env::var("SEED").is_ok(), "{sum:?}");
 }

@@ -46,12 +46,8 @@ impl Memory {
     pub fn new(row: &Row, shards: u16, directory: &Path) -> Self {
         let address = |port: u16| format!("127.0.0.1:{port}");
         let [app, other, dead] = PORTS.map(address);
-        let text = row.config(shards, &[address(1), address(2), app, other, dead]);
-        std::fs::create_dir_all(directory).unwrap();
-        let file = directory.join(format!("{}.toml", row.place.replace([':', '.'], "-")));
-        std::fs::write(&file, text).unwrap();
-        let settings = brolly_host::config::load(&file).unwrap_or_else(|failure| panic!("{}: {failure}", row.place));
-        let mut world = Self::with_config(&Arc::new(settings.config), shards);
+        let config = row.load(shards, &[address(1), address(2), app, other, dead], directory);
+        let mut world = Self::with_config(&Arc::new(config), shards);
         world.now = Duration::from_secs(1);
         world
     }

@@ -36,15 +36,21 @@
 //!
 //! Upstreams are `app`, `other`, and `dead`, where nobody listens; API connections have names that begin with `api`. In expected
 //! text `$ann` is the id of a connection, learnt where it is read first, `$stamp` any number.
+//!
+//! [`live`] lets many users do this and that instead, from one seed, and compares what they hear with a reference (`reference.rs`).
 
+mod life;
 mod memory;
 mod play;
+mod reference;
 mod row;
 mod sockets;
 mod world;
 
+pub use life::{Summary, live, setting};
 pub use memory::Memory;
 pub use play::play;
+pub(crate) use row::UPSTREAMS;
 pub use row::{Row, rows, rows_of};
 pub use sockets::Sockets;
-pub use world::{Door, End, World};
+pub use world::{Door, End, Route, World};

@@ -27,10 +27,11 @@ struct Play<'w> {
     names: BTreeMap<String, String>,
 }
 
-struct Wire {
-    end: End,
-    inbox: Vec<u8>,
-    is_open: bool,
+/// Our end of a connection, and what has come that nobody has looked at.
+pub(super) struct Wire {
+    pub(super) end: End,
+    pub(super) inbox: Vec<u8>,
+    pub(super) is_open: bool,
     is_socket: bool,
     /// It was told to go: nobody answers its pings.
     is_closing: bool,
@@ -46,16 +47,16 @@ struct Backend {
 }
 
 impl Wire {
-    fn new(end: End) -> Self {
+    pub(super) fn new(end: End) -> Self {
         Self { end, inbox: Vec::new(), is_open: true, is_socket: false, is_closing: false, unanswered: 0 }
     }
 
-    fn fill(&mut self, world: &mut dyn World) {
+    pub(super) fn fill(&mut self, world: &mut dyn World) {
         self.is_open &= world.read(self.end, &mut self.inbox);
     }
 
     /// A whole message, if it is there.
-    fn message(&mut self, is_request: bool) -> Result<Option<Message>, Fault> {
+    pub(super) fn message(&mut self, is_request: bool) -> Result<Option<Message>, Fault> {
         let Some((mut message, used)) = head(&self.inbox)? else { return Ok(None) };
         let framing = match is_request {
             true => message.check_request().and_then(|()| message.request_framing())?,
@@ -425,7 +426,7 @@ impl Play<'_> {
 
 /// How often sockets are looked after while everybody waits.
 const LIVELINESS: Duration = Duration::from_secs(5);
-const HANDSHAKE: &[(&str, &str)] = &[
+pub(super) const HANDSHAKE: &[(&str, &str)] = &[
     ("host", "a"),
     ("connection", "Upgrade"),
     ("upgrade", "websocket"),
@@ -433,17 +434,17 @@ const HANDSHAKE: &[(&str, &str)] = &[
     ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ("sec-websocket-protocol", "v1.swindon-lattice+json"),
 ];
-const API: &[(&str, &str)] = &[("host", "api"), ("content-type", "application/json")];
+pub(super) const API: &[(&str, &str)] = &[("host", "api"), ("content-type", "application/json")];
 
 /// `own` fields; others take their place, come twice with a `+` before the value, or go if they are empty.
-fn merged(own: &[(&str, &str)], others: &Lines) -> Lines {
+pub(super) fn merged(own: &[(&str, &str)], others: &Lines) -> Lines {
     let is_replaced = |name: &str| others.iter().any(|(other, value)| other == name && !value.starts_with('+'));
     let kept = own.iter().filter(|(name, _)| !is_replaced(name)).map(|(name, value)| ((*name).into(), (*value).into()));
     let added = others.iter().filter(|(_, value)| !value.is_empty());
     kept.chain(added.map(|(name, value)| (name.clone(), value.trim_start_matches('+').into()))).collect()
 }
 
-fn request(start: &str, fields: &Lines, content: &str) -> Vec<u8> {
+pub(super) fn request(start: &str, fields: &Lines, content: &str) -> Vec<u8> {
     let mut text = format!("{start} HTTP/1.1\r\n");
     fields.iter().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
     let is_framed = fields.iter().any(|(name, _)| name == "content-length" || name == "transfer-encoding");
@@ -454,7 +455,7 @@ fn request(start: &str, fields: &Lines, content: &str) -> Vec<u8> {
 }
 
 /// A frame of a client; its key is 0, so that it can be read.
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let length = payload.len();
     let mut frame = match length {
         0..126 => vec![first, 0x80 | length as u8],

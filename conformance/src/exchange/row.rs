@@ -2,6 +2,7 @@
 
 use super::world::Route;
 use crate::table::bytes;
+use brolly_core::config::Config;
 use brolly_core::text::duration;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -85,6 +86,19 @@ impl Row {
         text += &format!("[[listeners]]\naddress = \"{api}\"\nsession_pool = \"chat\"\n");
         text += &format!("[[routes]]\nprefix = \"/ws\"\nhandler = \"sessions\"\npool = \"chat\"\n{route}");
         text + "[limits]\n" + &section("limits")
+    }
+}
+
+impl Row {
+    /// The configuration, as the binaries read it.
+    ///
+    /// # Panics
+    /// It is not understood.
+    pub(crate) fn load(&self, threads: u16, addresses: &[String; 5], directory: &Path) -> Config {
+        std::fs::create_dir_all(directory).unwrap();
+        let file = directory.join(format!("{}.toml", self.place.replace([':', '.'], "-")));
+        std::fs::write(&file, self.config(threads, addresses)).unwrap();
+        brolly_host::config::load(&file).unwrap_or_else(|failure| panic!("{}: {failure}", self.place)).config
     }
 }
 

@@ -15,7 +15,7 @@ pub enum Door {
 }
 
 /// From a shard to another; `None` stands for any.
-pub(crate) type Route = (Option<usize>, Option<usize>);
+pub type Route = (Option<usize>, Option<usize>);
 
 /// One end of a connection: ours.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -8,6 +8,7 @@
 //! | `peers/` | HTTP clients, subscribers on all transports, backends, senders of nonsense |
 //! | `closing.rs` | close handshakes that are cut off at every byte |
 //! | `ledger.rs` | who was told what about topics, and whether it adds up |
+//! | `stage.rs` | the same sockets and drivers, for the table of exchanges |
 //! | `world.rs` | the executor, the phases, what is looked at again and again |
 //!
 //! A world is wild first, then calm: everything must be caught up with. Then everybody goes, and nothing may be left.
@@ -20,11 +21,13 @@ mod peers;
 pub mod random;
 mod runtime;
 mod site;
+mod stage;
 mod wire;
 mod world;
 
 pub use closing::close_handshakes;
 pub use net::Canary;
+pub use stage::Simulated;
 
 use std::any::Any;
 use std::fmt;

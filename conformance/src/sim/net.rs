@@ -2,6 +2,7 @@
 
 use super::knobs::Knobs;
 use super::random::Random;
+use brolly_core::shard::{Accepted, Address};
 use brolly_core::time::{Instant, Now, UnixTime};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,7 +36,7 @@ pub(crate) struct Net {
     pub(crate) listeners: RefCell<Vec<Listener>>,
     pub(crate) timers: RefCell<Vec<Option<(u64, Waker)>>>,
     /// Connections to backends that wait for a peer.
-    pub(crate) arrivals: RefCell<VecDeque<Shared>>,
+    pub(crate) arrivals: RefCell<VecDeque<(Address, Shared)>>,
     /// Open files: what they hold.
     pub(crate) files: RefCell<BTreeMap<u64, Rc<[u8]>>>,
     pub(crate) trace: Cell<u64>,
@@ -64,7 +65,7 @@ pub enum Canary {
 /// Where a shard's clients come in.
 #[derive(Debug, Default)]
 pub(crate) struct Listener {
-    pub(crate) backlog: VecDeque<(SocketAddr, Shared)>,
+    pub(crate) backlog: VecDeque<(Accepted, Shared)>,
     pub(crate) waker: Option<Waker>,
     pub(crate) is_closed: bool,
 }
@@ -176,6 +177,11 @@ impl Net {
 
     /// A client of some shard; `None` if nobody listens any more.
     pub(crate) fn connect(&self, peer: usize) -> Option<Shared> {
+        self.connect_to(0, peer)
+    }
+
+    /// A client of some shard by this listener.
+    pub(crate) fn connect_to(&self, number: u16, peer: usize) -> Option<Shared> {
         let mut listeners = self.listeners.borrow_mut();
         let at = self.random.borrow_mut().index(listeners.len());
         let listener = &mut listeners[at];
@@ -185,7 +191,8 @@ impl Net {
         let link = self.link(Some(peer));
         self.note(link.borrow().number << 3 | 6, format!("peer {peer} by shard {at}").into_bytes());
         let address = SocketAddr::from(([10, 0, 0, 1], 1024 + (link.borrow().number % 60_000) as u16));
-        listener.backlog.push_back((address, Rc::clone(&link)));
+        let accepted = Accepted { listener: number, ..address.into() };
+        listener.backlog.push_back((accepted, Rc::clone(&link)));
         if let Some(waker) = listener.waker.take() {
             waker.wake();
         }

@@ -61,8 +61,8 @@ impl Runtime for SimRuntime {
         let mut listeners = self.net.listeners.borrow_mut();
         let listener = &mut listeners[self.shard];
         match listener.backlog.pop_front() {
-            Some((address, link)) if !listener.is_closed => {
-                Poll::Ready((address.into(), SimStream { net: Rc::clone(&self.net), link }))
+            Some((accepted, link)) if !listener.is_closed => {
+                Poll::Ready((accepted, SimStream { net: Rc::clone(&self.net), link }))
             }
             _ => {
                 listener.waker = Some(cx.waker().clone());
@@ -100,10 +100,10 @@ impl Runtime for SimRuntime {
                 let error = net.random.borrow_mut().pick(&[IoError::ConnectionRefused, IoError::TimedOut]);
                 self.later(move |_| Done::Connected(conn, Err(error)))
             }
-            Work::Connect { conn, .. } => self.later(move |net| {
+            Work::Connect { conn, to, .. } => self.later(move |net| {
                 let link = net.link(None);
                 net.note(link.borrow().number << 3 | 7, []);
-                net.arrivals.borrow_mut().push_back(Rc::clone(&link));
+                net.arrivals.borrow_mut().push_back((to, Rc::clone(&link)));
                 Done::Connected(conn, Ok(SimStream { net: Rc::clone(net), link }))
             }),
             Work::ListDirectory { op, .. }

@@ -13,6 +13,7 @@ use super::random::Random;
 use super::runtime::SimRuntime;
 use super::site;
 use super::wire::Wire;
+use brolly_core::config::Config;
 use brolly_core::driver::{Control, Driver, fleet};
 use brolly_core::rng::Seed;
 use brolly_core::shard::Usage;
@@ -39,10 +40,41 @@ impl Wake for Flag {
     }
 }
 
+/// A shard's driver, until it ends.
 #[derive(Debug)]
-struct Runner {
+pub(crate) struct Runner {
     driver: Option<Driver<SimRuntime>>,
     flag: Arc<Flag>,
+}
+
+/// The drivers of a world.
+pub(crate) fn runners(config: &Arc<Config>, net: &Rc<Net>, random: &mut Random) -> (Vec<Runner>, Control) {
+    let mut seed = [0; 32];
+    seed.fill_with(|| random.number() as u8);
+    let (parts, control) = fleet(config, Seed(seed), net.knobs.shards);
+    let runner = |(shard, parts)| Runner {
+        driver: Some(Driver::new(parts, SimRuntime::new(Rc::clone(net), shard))),
+        flag: Arc::new(Flag(AtomicBool::new(true))),
+    };
+    (parts.into_iter().enumerate().map(runner).collect(), control)
+}
+
+impl Runner {
+    /// Whether it wants to be polled.
+    pub(crate) fn is_awake(&self) -> bool {
+        self.driver.is_some() && self.flag.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn poll(&mut self, net: &Net, at: usize) {
+        let Self { driver: slot, flag } = self;
+        let Some(driver) = slot else { return };
+        flag.0.store(false, Ordering::Relaxed);
+        let waker = Waker::from(Arc::clone(flag));
+        if Pin::new(driver).poll(&mut Context::from_waker(&waker)).is_ready() {
+            *slot = None;
+            net.timers.borrow_mut()[at] = None;
+        }
+    }
 }
 
 pub(crate) struct World {
@@ -137,21 +169,14 @@ impl World {
     }
 
     fn new(knobs: Knobs, mut random: Random, peers: Vec<Box<dyn Peer>>, canary: Option<Canary>) -> Self {
-        let shards = knobs.shards;
         let config = site::config(knobs.limits.clone());
         let shutdown = knobs.shutdown;
         let net = Net::new(knobs, &mut random);
         net.canary.set(canary);
-        let mut seed = [0; 32];
-        seed.fill_with(|| random.number() as u8);
-        let (parts, control) = fleet(&config, Seed(seed), shards);
-        let runner = |(shard, parts)| Runner {
-            driver: Some(Driver::new(parts, SimRuntime::new(Rc::clone(&net), shard))),
-            flag: Arc::new(Flag(AtomicBool::new(true))),
-        };
+        let (runners, control) = runners(&config, &net, &mut random);
         net.runnable.borrow_mut().extend(0..peers.len());
         Self {
-            runners: parts.into_iter().enumerate().map(runner).collect(),
+            runners,
             net,
             control,
             peers: peers.into_iter().map(Some).collect(),
@@ -274,8 +299,7 @@ impl World {
 
     /// Lets one of those who can do something do it; `false` if nobody can.
     fn step(&mut self) -> bool {
-        let is_awake = |runner: &Runner| runner.driver.is_some() && runner.flag.0.load(Ordering::Relaxed);
-        let awake: Vec<usize> = (0..self.runners.len()).filter(|at| is_awake(&self.runners[*at])).collect();
+        let awake: Vec<usize> = (0..self.runners.len()).filter(|at| self.runners[*at].is_awake()).collect();
         let peers = self.net.runnable.borrow().len();
         if awake.is_empty() && peers == 0 {
             return false;
@@ -299,14 +323,7 @@ impl World {
         } else if self.idle_polls > IDLE_POLLS {
             self.ledger.fault(format!("shard {at} is polled for ever at {}", self.net.now.get()));
         }
-        let Runner { driver: slot, flag } = &mut self.runners[at];
-        let Some(driver) = slot else { return };
-        flag.0.store(false, Ordering::Relaxed);
-        let waker = Waker::from(Arc::clone(flag));
-        if Pin::new(driver).poll(&mut Context::from_waker(&waker)).is_ready() {
-            *slot = None;
-            self.net.timers.borrow_mut()[at] = None;
-        }
+        self.runners[at].poll(&self.net, at);
     }
 
     fn visit(&mut self, lot: usize) {
@@ -322,7 +339,7 @@ impl World {
 
     /// Backends come into being when somebody connects to them.
     fn take_arrivals(&mut self) {
-        while let Some(link) = self.net.arrivals.borrow_mut().pop_front() {
+        while let Some((_, link)) = self.net.arrivals.borrow_mut().pop_front() {
             let id = self.peers.len();
             link.borrow_mut().peer = Some(id);
             let mut random = self.random.fork();

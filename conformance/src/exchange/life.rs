@@ -1,0 +1,530 @@
+//! Many users for a while, from one seed: what each client hears is what the [`Reference`] says.
+//!
+//! What changes who hears what (connections, subscriptions, time) happens alone. Calls, publishes and updates happen several at once, in
+//! whatever order they arrive: what everybody has heard in the end does not depend on it.
+
+use super::play::{API, HANDSHAKE, Wire, masked, merged, request};
+use super::reference::{CONNECTED, Delta, EXPIRY, Reference, State, Value, Variables, View, merge, parse};
+use super::row::{Row, rows_of};
+use super::world::{Door, Fault, World};
+use crate::gateway::{frame, shown};
+use crate::sim::random::Random;
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+const USERS: [&str; 5] = ["ann", "bob", "eve", "kim", "joe"];
+const TOPICS: [&str; 3] = ["a", "b", "c"];
+const NAMES: [&str; 2] = ["board", "rooms"];
+const KEYS: [&str; 3] = ["k", "l", "m"];
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How much happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Summary {
+    /// Times at which all clients were compared with the reference.
+    pub comparisons: usize,
+    /// Answers, messages, and values of lattices and statuses that were there then.
+    pub heard: usize,
+    /// Times a backend was told that a user is inactive.
+    pub tellings: usize,
+    /// Requests that a backend failed to answer.
+    pub failures: usize,
+}
+
+/// The pool in which users live.
+pub fn setting() -> Row {
+    let (connected, expiry) = (CONNECTED.as_millis(), EXPIRY.as_millis());
+    let text = format!(
+        "== life\npool inactivity = [\"app\"]\npool active_when_connected = \"{connected}ms\"\npool lattice_expiry = \"{expiry}ms\"\n"
+    );
+    rows_of("life", &text).remove(0)
+}
+
+/// Plays `rounds` of a life.
+///
+/// # Errors
+/// Somebody heard something else than the reference says.
+pub fn live(seed: u64, rounds: usize, world: &mut dyn World) -> Result<Summary, Fault> {
+    let mut life = Life {
+        world,
+        random: Random::new(seed),
+        reference: Reference::default(),
+        clients: BTreeMap::new(),
+        backends: Vec::new(),
+        planned: BTreeMap::new(),
+        numbers: 0,
+        summary: Summary::default(),
+        can_fail: true,
+    };
+    for round in 0..rounds {
+        let done = life.round().and_then(|what| life.compare().map_err(|fault| format!("{what}: {fault}")));
+        done.map_err(|fault| format!("round {round}: {fault}"))?;
+    }
+    // Whoever has to hear of inactivity hears of it in the end.
+    life.can_fail = false;
+    life.wait(20)?;
+    life.compare()?;
+    match life.reference.owed.first() {
+        Some(user) => Err(format!("nobody was told that {user} is inactive")),
+        None => Ok(life.summary),
+    }
+}
+
+struct Life<'w> {
+    world: &'w mut dyn World,
+    random: Random,
+    reference: Reference,
+    clients: BTreeMap<usize, Client>,
+    backends: Vec<Wire>,
+    /// What the backend does about a call, by its number, or about who wants to be let in (0).
+    planned: BTreeMap<u64, Plan>,
+    numbers: u64,
+    summary: Summary,
+    can_fail: bool,
+}
+
+struct Client {
+    wire: Wire,
+    /// What backends call it.
+    id: String,
+    view: View,
+}
+
+enum Plan {
+    /// Status, content type, content.
+    Answer(u16, &'static str, String),
+    HangUp,
+}
+
+impl Life<'_> {
+    /// Something happens.
+    fn round(&mut self) -> Result<String, Fault> {
+        match self.random.below(12) {
+            0 | 1 => self.connect(),
+            2 => self.leave(),
+            3 => self.subscribe(),
+            4 => self.attach(),
+            5 => self.watch(),
+            6 | 7 => {
+                let seconds = self.random.between(1, 6);
+                self.wait(seconds)?;
+                Ok(format!("wait of {seconds} s"))
+            }
+            _ => self.traffic(),
+        }
+    }
+
+    fn client(&mut self) -> Option<usize> {
+        let known: Vec<usize> = self.clients.keys().copied().collect();
+        (!known.is_empty()).then(|| self.random.pick(&known))
+    }
+
+    fn connect(&mut self) -> Result<String, Fault> {
+        if self.clients.len() >= 8 {
+            return self.leave();
+        }
+        let user = self.random.pick(&USERS);
+        self.numbers += 1;
+        let number = self.numbers as usize;
+        let is_let_in = !self.random.chance(15);
+        let plan = match is_let_in {
+            true => Plan::Answer(200, "application/json", format!("{{\"user_id\":\"{user}\"}}")),
+            false if self.random.chance(50) => Plan::HangUp,
+            false => Plan::Answer(403, "text/plain", "no".into()),
+        };
+        self.planned.insert(0, plan);
+        let mut wire = Wire::new(self.world.open(Door::Web)?);
+        self.world.write(wire.end, &request("GET /ws", &merged(HANDSHAKE, &Vec::new()), ""));
+        wire.fill(self.world);
+        let id = self.serve()?.ok_or("nobody asked whether to let in")?;
+        wire.fill(self.world);
+        let head = wire.message(false)?.ok_or_else(|| format!("no answer, but {}", shown(&wire.inbox)))?;
+        let (frame, used) = frame(&wire.inbox, false)?.ok_or("nothing was said")?;
+        wire.inbox.drain(..used);
+        let said = String::from_utf8_lossy(&frame[1..]).into_owned();
+        let expected =
+            if is_let_in { format!("[\"hello\",{{}},{{\"user_id\":\"{user}\"}}]") } else { "[\"fatal_error\"".into() };
+        if head.status()? != 101 || !said.starts_with(&expected) {
+            return Err(format!("{head:?}, {said}"));
+        }
+        if is_let_in {
+            self.clients.insert(number, Client { wire, id, view: View::default() });
+            self.reference.connect(number, user);
+        } else {
+            self.world.close(wire.end);
+        }
+        Ok(format!("{user} comes as {number}: {is_let_in}"))
+    }
+
+    fn leave(&mut self) -> Result<String, Fault> {
+        let Some(number) = self.client() else { return Ok("nobody leaves".into()) };
+        if let Some(client) = self.clients.remove(&number) {
+            if self.random.chance(50) {
+                self.world.write(client.wire.end, &masked(0x88, &1000_u16.to_be_bytes()));
+            }
+            self.world.close(client.wire.end);
+        }
+        self.reference.disconnect(number);
+        Ok(format!("{number} leaves"))
+    }
+
+    fn subscribe(&mut self) -> Result<String, Fault> {
+        let Some(number) = self.client() else { return Ok("nobody subscribes".into()) };
+        let topic = self.random.pick(&TOPICS);
+        let is_on = self.random.chance(70);
+        let topics = &mut self.reference.clients.get_mut(&number).ok_or("nobody")?.topics;
+        let method = if is_on { "PUT" } else { "DELETE" };
+        _ = if is_on { topics.insert(topic.into()) } else { topics.remove(topic) };
+        let path = format!("{method} /v1/connection/{}/subscriptions/{topic}", self.id(number));
+        self.api(vec![(path, String::new())])?;
+        Ok(format!("{method} of {topic} for {number}"))
+    }
+
+    fn attach(&mut self) -> Result<String, Fault> {
+        let Some(number) = self.client() else { return Ok("nobody is attached".into()) };
+        let name = self.random.pick(&NAMES);
+        let path = format!("/v1/connection/{}/lattices/{name}", self.id(number));
+        if self.random.chance(70) {
+            let delta = self.delta();
+            self.reference.attach(number, name, &delta);
+            self.api(vec![(format!("PUT {path}"), delta.json())])?;
+            return Ok(format!("{number} attached to {name} with {}", delta.json()));
+        }
+        self.reference.detach(number, name);
+        self.api(vec![(format!("DELETE {path}"), String::new())])?;
+        let Self { world, clients, .. } = self;
+        if let Some(client) = clients.get_mut(&number) {
+            client.hear(*world)?;
+            client.view.lattices.remove(name);
+        }
+        Ok(format!("{number} detached from {name}"))
+    }
+
+    fn watch(&mut self) -> Result<String, Fault> {
+        let Some(number) = self.client() else { return Ok("nobody watches".into()) };
+        let path = format!("/v1/connection/{}/users", self.id(number));
+        if self.random.chance(70) {
+            let users: Vec<&str> = USERS.into_iter().filter(|_| self.random.chance(50)).collect();
+            self.reference.watch(number, &users);
+            self.api(vec![(format!("PUT {path}"), Json::from(users.clone()).to_string())])?;
+            return Ok(format!("{number} watches {users:?}"));
+        }
+        self.reference.unwatch(number);
+        self.api(vec![(format!("DELETE {path}"), String::new())])?;
+        Ok(format!("{number} watches nobody"))
+    }
+
+    /// Several things at once.
+    fn traffic(&mut self) -> Result<String, Fault> {
+        let (mut requests, mut what) = (Vec::new(), String::from("at once:"));
+        let mut speakers = BTreeSet::new();
+        for _ in 0..self.random.between(1, 6) {
+            self.numbers += 1;
+            let data = self.numbers.to_string();
+            let topic = self.random.pick(&TOPICS);
+            match self.random.below(8) {
+                0 | 1 => {
+                    let is_one = |_: usize, client: &super::reference::Client| client.topics.contains(topic);
+                    self.reference.tell(topic, &data, is_one);
+                    requests.push((format!("POST /v1/publish/{topic}"), data));
+                }
+                2 => {
+                    let user = self.random.pick(&USERS);
+                    self.reference.tell(topic, &data, |_, client| client.user == user);
+                    requests.push((format!("POST /v1/user/{user}/publish/{topic}"), data));
+                }
+                3 => {
+                    let Some(number) = self.client() else { continue };
+                    self.reference.tell(topic, &data, |of, _| of == number);
+                    requests.push((format!("POST /v1/connection/{}/publish/{topic}", self.id(number)), data));
+                }
+                4 | 5 => {
+                    let (name, delta) = (self.random.pick(&NAMES), self.delta());
+                    self.reference.update(name, &delta);
+                    requests.push((format!("POST /v1/lattice/{name}"), delta.json()));
+                }
+                _ => {
+                    // Each client says one thing at a time: what it says comes in this order then.
+                    let Some(number) = self.client().filter(|number| speakers.insert(*number)) else { continue };
+                    what += &format!(" {}", self.call(number)?);
+                }
+            }
+        }
+        requests.iter().for_each(|(start, content)| what += &format!(" {start} {content};"));
+        self.api(requests)?;
+        Ok(what)
+    }
+
+    fn call(&mut self, client: usize) -> Result<String, Fault> {
+        let number = self.numbers;
+        let active = self.random.chance(30).then(|| self.random.between(1, 9));
+        let meta = match active {
+            Some(seconds) => format!("\"active\":{seconds},\"request_id\":{number}"),
+            None => format!("\"request_id\":{number}"),
+        };
+        let error = |added: &str, data: &str| format!("[\"error\",{{{added},{meta}}},{data}]");
+        let (plan, answer) = match self.random.below(10) {
+            0 => (Plan::HangUp, error("\"error_kind\":\"http_error\",\"http_error\":500", "null")),
+            1 => {
+                let plan = Plan::Answer(200, "text/plain", "1".into());
+                (plan, error("\"error_kind\":\"http_error\",\"http_error\":500", "null"))
+            }
+            2 => {
+                let answer = error("\"error_kind\":\"data_error\"", "\"EOF while parsing a list at line 1 column 1\"");
+                (Plan::Answer(200, "application/json", "[".into()), answer)
+            }
+            3 | 4 => {
+                let status = self.random.pick(&[201, 400, 403, 404, 500, 503]);
+                let added = format!("\"error_kind\":\"http_error\",\"http_error\":{status}");
+                (Plan::Answer(status, "application/json", format!("[{number}]")), error(&added, &format!("[{number}]")))
+            }
+            _ => {
+                let result = format!("[\"result\",{{{meta}}},{{\"n\":{number}}}]");
+                (Plan::Answer(200, "application/json", format!("{{\"n\":{number}}}")), result)
+            }
+        };
+        self.planned.insert(number, plan);
+        let text = format!("[\"m.{number}\",{{{meta}}},[],{{}}]");
+        let wire = &self.clients.get(&client).ok_or("nobody")?.wire;
+        self.world.write(wire.end, &masked(0x81, text.as_bytes()));
+        let of = self.reference.clients.get_mut(&client).ok_or("nobody")?;
+        of.view.answers.insert(number, answer.clone());
+        let user = of.user.clone();
+        if let Some(seconds) = active {
+            self.reference.keep_active(&user, Duration::from_secs(seconds));
+        }
+        Ok(format!("{client} says {text}, {answer};"))
+    }
+
+    fn wait(&mut self, seconds: u64) -> Result<(), Fault> {
+        for _ in 0..seconds {
+            self.reference.advance(self.reference.now + SECOND);
+            self.world.wait(SECOND);
+            self.serve()?;
+            let Self { world, clients, .. } = self;
+            clients.values_mut().try_for_each(|client| client.hear(*world))?;
+        }
+        Ok(())
+    }
+
+    /// Requests of backends, all at once, each on a connection of its own.
+    fn api(&mut self, requests: Vec<(String, String)>) -> Result<(), Fault> {
+        let mut wires = Vec::new();
+        for (start, content) in requests {
+            let own: &[(&str, &str)] = if content.is_empty() { &[("host", "api")] } else { API };
+            let wire = Wire::new(self.world.open(Door::Api)?);
+            self.world.write(wire.end, &request(&start, &merged(own, &Vec::new()), &content));
+            wires.push((start, wire));
+        }
+        self.serve()?;
+        for (start, mut wire) in wires {
+            wire.fill(self.world);
+            let answer = wire.message(false)?.ok_or_else(|| format!("{start} was not answered"))?;
+            if answer.status()? != 204 {
+                return Err(format!("{start}: {answer:?}"));
+            }
+            self.world.close(wire.end);
+        }
+        Ok(())
+    }
+
+    /// The backend does what is planned about all requests that are there; the id of a connection that wanted to be let in.
+    fn serve(&mut self) -> Result<Option<String>, Fault> {
+        let mut id = None;
+        loop {
+            while let Some(end) = self.world.accept("app") {
+                self.backends.push(Wire::new(end));
+            }
+            let mut asked = None;
+            for (at, wire) in self.backends.iter_mut().enumerate() {
+                wire.fill(self.world);
+                if let Some(message) = wire.message(true)? {
+                    asked = Some((at, message));
+                    break;
+                }
+            }
+            let Some((at, message)) = asked else {
+                self.backends.retain(|wire| wire.is_open);
+                match self.world.accept("app") {
+                    Some(end) => self.backends.push(Wire::new(end)),
+                    None => return Ok(id),
+                }
+                continue;
+            };
+            let path = message.start.split(' ').nth(1).unwrap_or_default();
+            let plan = match path {
+                "/swindon/authorize_connection" => {
+                    let content: Json = serde_json::from_slice(&message.content).map_err(|error| error.to_string())?;
+                    id = content[0]["connection_id"].as_str().map(Into::into);
+                    self.planned.remove(&0)
+                }
+                "/swindon/session_inactive" => {
+                    Some(self.hear_of_inactivity(message.get("authorization").unwrap_or_default())?)
+                }
+                path => path.strip_prefix("/m/").and_then(|number| self.planned.remove(&number.parse().ok()?)),
+            };
+            match plan.ok_or_else(|| format!("nobody has to ask {message:?}"))? {
+                Plan::HangUp => {
+                    self.summary.failures += 1;
+                    self.backends[at].is_open = false;
+                    self.world.close(self.backends[at].end);
+                }
+                Plan::Answer(status, kind, content) => {
+                    let length = content.len();
+                    let text = format!(
+                        "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{content}"
+                    );
+                    self.world.write(self.backends[at].end, text.as_bytes());
+                }
+            }
+        }
+    }
+
+    /// Only of those who have become inactive, once, unless the backend has failed to hear it.
+    fn hear_of_inactivity(&mut self, authorization: &str) -> Result<Plan, Fault> {
+        let user = USERS.into_iter().find(|user| authorization == format!("Swindon+json {}", base64(user)));
+        let user = user.ok_or_else(|| format!("{authorization} is nobody"))?;
+        self.summary.tellings += 1;
+        if !self.reference.owed.contains(user) {
+            return Err(format!("the backend was told of {user} for nothing"));
+        }
+        if self.can_fail && self.random.chance(30) {
+            return Ok(if self.random.chance(50) {
+                Plan::HangUp
+            } else {
+                Plan::Answer(503, "text/plain", "later".into())
+            });
+        }
+        self.reference.owed.remove(user);
+        Ok(Plan::Answer(200, "application/json", "{}".into()))
+    }
+
+    /// What everybody has heard is what the reference says.
+    fn compare(&mut self) -> Result<(), Fault> {
+        self.serve()?;
+        let Self { world, clients, reference, summary, .. } = self;
+        for (number, client) in clients.iter_mut() {
+            client.hear(*world)?;
+            client.view.messages.sort();
+            let expected = reference.view(*number);
+            if client.view != expected {
+                return Err(format!("client {number} heard\n  {:?}\nand not\n  {expected:?}", client.view));
+            }
+            let View { answers, messages, lattices, statuses } = &mut client.view;
+            summary.heard += answers.len() + messages.len() + statuses.len();
+            summary.heard += lattices.values().flat_map(|state| state.values().map(BTreeMap::len)).sum::<usize>();
+            answers.clear();
+            messages.clear();
+            if let Some(of) = reference.clients.get_mut(number) {
+                of.view.answers.clear();
+                of.view.messages.clear();
+            }
+        }
+        summary.comparisons += 1;
+        Ok(())
+    }
+
+    fn id(&self, number: usize) -> String {
+        self.clients.get(&number).map(|client| client.id.clone()).unwrap_or_default()
+    }
+
+    fn delta(&mut self) -> Delta {
+        let mut delta = Delta::default();
+        for key in KEYS {
+            if self.random.chance(40) {
+                delta.shared.insert(key.into(), self.variables());
+            }
+        }
+        for user in USERS {
+            if self.random.chance(70) {
+                continue;
+            }
+            let mut keys = BTreeMap::new();
+            for key in KEYS {
+                if self.random.chance(60) {
+                    keys.insert(key.into(), (self.variables(), self.random.chance(20)));
+                }
+            }
+            delta.private.insert(user.into(), keys);
+        }
+        delta
+    }
+
+    fn variables(&mut self) -> Variables {
+        let mut variables = Variables::new();
+        for name in ["x_counter", "y_counter"] {
+            if self.random.chance(30) {
+                variables.insert(name.into(), Value::Counter(self.random.below(9)));
+            }
+        }
+        if self.random.chance(30) {
+            let members = ["a", "b", "c"].into_iter().filter(|_| self.random.chance(40)).map(Into::into);
+            variables.insert("s_set".into(), Value::Set(members.collect()));
+        }
+        if self.random.chance(30) {
+            variables.insert("r_register".into(), Value::Register(self.random.below(9)));
+        }
+        variables
+    }
+}
+
+impl Client {
+    /// Adds what was said to what it has heard.
+    fn hear(&mut self, world: &mut dyn World) -> Result<(), Fault> {
+        self.wire.fill(world);
+        while let Some((frame, used)) = frame(&self.wire.inbox, false)? {
+            self.wire.inbox.drain(..used);
+            let text = String::from_utf8_lossy(&frame[1..]);
+            match frame[0] {
+                0x81 => self.note(&text)?,
+                0x89 => world.write(self.wire.end, &masked(0x8A, &frame[1..])),
+                _ => return Err(format!("the frame {}", shown(&frame))),
+            }
+        }
+        if self.wire.is_open { Ok(()) } else { Err("the connection is gone".into()) }
+    }
+
+    fn note(&mut self, text: &str) -> Result<(), Fault> {
+        let json: Json = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
+        let meta = &json[1];
+        let is_new = match (json[0].as_str(), meta["namespace"].as_str()) {
+            (Some("result" | "error"), _) => {
+                let number = meta["request_id"].as_u64().ok_or("no request id")?;
+                self.view.answers.insert(number, text.into()).is_none()
+            }
+            (Some("message"), _) => {
+                self.view.messages.push(text.into());
+                true
+            }
+            (Some("lattice"), Some("swindon.user")) => {
+                for (user, status) in json[2].as_object().ok_or("no object")? {
+                    let status = status["status_register"][1].as_str().ok_or("no status")?;
+                    self.view.statuses.insert(user.clone(), status.into());
+                }
+                true
+            }
+            (Some("lattice"), Some(name)) => {
+                let state: State = parse(&json[2]).ok_or_else(|| format!("no state: {text}"))?;
+                merge(self.view.lattices.entry(name.into()).or_default(), &state);
+                true
+            }
+            _ => false,
+        };
+        is_new.then_some(()).ok_or_else(|| format!("nobody expected {text}"))
+    }
+}
+
+/// `{"user_id":USER}`, as backends are told.
+fn base64(user: &str) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in format!("{{\"user_id\":\"{user}\"}}").as_bytes().chunks(3) {
+        let bits = chunk.iter().chain([&0; 2]).take(3).fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
+        for place in 0..4 {
+            let sextet = ALPHABET[bits >> (18 - 6 * place) & 63];
+            text.push(if place <= chunk.len() { sextet.into() } else { '=' });
+        }
+    }
+    text
+}
