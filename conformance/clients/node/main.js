@@ -7,6 +7,7 @@ const path = require("node:path");
 const { EventSource, WebSocket: UndiciSocket } = require("undici");
 const { WebSocket, WebSocketServer } = require("ws");
 const { Brolly, check, eventually, freePort, main, options, sleep } = require("../checks.js");
+require("./clients.js");
 const { poolChecks } = require("../pools/checks.js");
 const { inNode } = require("../pools/world.js");
 const { observe, observeAll } = require("../events.js");
@@ -66,11 +67,14 @@ check("ws: echo of texts, binaries and pings", async ({ demo }) => {
   assert.deepEqual((await reader.closed)[0], 3456);
 });
 
-check("ws: compression is offered and declined", async ({ demo }) => {
-  const reader = new Reader(`${demo.socketUrl}/-/echo`, { perMessageDeflate: true });
+check("ws: compression is agreed on where the server has it", async ({ demo }) => {
+  const reader = new Reader(`${demo.socketUrl}/-/echo`, { perMessageDeflate: { threshold: 0 } });
   await reader.opened;
-  reader.socket.send("plain");
-  assert.equal(await reader.next(), "plain");
+  assert.match(reader.socket.extensions, /^permessage-deflate/);
+  for (const text of ["plain", "squeezed ".repeat(10_000)]) {
+    reader.socket.send(text);
+    assert.equal(await reader.next(), text);
+  }
   reader.socket.terminate();
 });
 

@@ -7,7 +7,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import harness  # noqa: E402
 
-import calls, client, expiry, frames, gzipped, order, reconnect, sessions, slow, squeezed, terminated, tunnel  # noqa: E401, E402, F401
+import calls, client, echoes, expiry, frames, gzipped, order, reconnect, sessions, slow  # noqa: E401, E402, F401
+import squeezed, terminated, tunnel, with_aiohttp  # noqa: E401, E402, F401
 from setting import Setting  # noqa: E402
 
 chosen = harness.options()

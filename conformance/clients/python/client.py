@@ -7,6 +7,7 @@ import subprocess
 from websockets.asyncio.server import serve
 
 from harness import check, contains, equal, fail
+from nginx import before
 from server import free_port
 
 
@@ -56,6 +57,33 @@ async def _(setting):
     equal(topics.asked[:3], ["/below/-/ws?topic=news", *[f"/below/-/ws?topic=news&position=1-a.{n}" for n in (2, 3)]])
     contains(said, "1012: back soon")
     contains(said, "4000: enough")
+
+
+@check("tail ws: a server behind nginx, and the way back after it is gone")
+async def _(setting):
+    hello = ["hello", {}, {"position": "1-a.1", "recovery": None}]
+    topics = Topics(
+        ([hello, ["message", {"topic": "news", "position": "1-a.2"}, "☂" * 10_000]], 1012, "back soon"),
+        ([hello, ["message", {"topic": "news", "position": "1-a.3"}, [2]]], 1000, ""),
+        ([hello], 1000, ""),
+    )
+    async with serve(topics, "127.0.0.1", topics.port):
+        with before(topics.port) as proxy:
+            tail = await asyncio.create_subprocess_exec(
+                setting.binary, "tail", f"ws://127.0.0.1:{proxy}", "news", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            try:
+                async with asyncio.timeout(15):
+                    lines = [json.loads(await tail.stdout.readline()) for _ in range(2)]
+                    said = (await tail.stderr.readline()).decode()
+            except TimeoutError:
+                fail(f"it does not come back: {topics.asked}")
+            finally:
+                tail.kill()
+                await tail.wait()
+    equal(lines, ["☂" * 10_000, [2]])
+    equal(topics.asked[:2], ["/-/ws?topic=news", "/-/ws?topic=news&position=1-a.2"])
+    contains(said, "1012: back soon")
 
 
 @check("tail ws: a server that wants a login is not asked again")

@@ -42,15 +42,15 @@ const SUITES: [Suite; 7] = [
     },
     Suite {
         name: "python",
-        about: "WebSockets, event streams and long-polls, by `websockets` and `aiohttp`",
-        needs: "Python 3.11 or later with venv, PyPI",
+        about: "WebSockets, event streams and long-polls, by `websockets`, `aiohttp` and zlib; our client, also behind nginx",
+        needs: "Python 3.11 or later with venv, PyPI, nginx",
         limit: Duration::from_secs(240),
         side_by_side: false,
         run: scripts::python,
     },
     Suite {
         name: "node",
-        about: "WebSockets, event streams and session pools, by `ws`, `undici` and a client as Swindon's is",
+        about: "WebSockets, event streams and session pools, by `ws`, `undici`, Node and a client as Swindon's is; our client",
         needs: "Node.js 20 or later, npm",
         limit: Duration::from_secs(120),
         side_by_side: false,

@@ -1,6 +1,6 @@
 //! The suites that are scripts in `conformance/clients/`: each starts and stops servers of its own.
 
-use super::binaries::Binary;
+use super::binaries::{self, Binary};
 use super::{Bench, Outcome, child, tools};
 use std::process::Command;
 use std::time::Duration;
@@ -22,16 +22,25 @@ pub(super) fn crowd(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome 
 }
 
 pub(super) fn python(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
-    match tools::python_with_packages(bench, "python") {
+    match tools::nginx().and_then(|_| tools::python_with_packages(bench, "python")) {
         Ok(python) => {
-            script("python", Command::new(python).arg(bench.home().join("clients/python")), bench, binary, limit)
+            let mut command = Command::new(python);
+            command.arg(bench.home().join("clients/python"));
+            with_client("python", &mut command, bench, binary, limit)
         }
         Err(missing) => Outcome::Missing(missing),
     }
 }
 
 pub(super) fn node(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
-    in_node("node", bench, binary, limit)
+    match tools::node_with_packages(bench) {
+        Ok((node, modules)) => {
+            let mut command = Command::new(node);
+            command.env("NODE_PATH", modules).arg(bench.home().join("clients/node/main.js"));
+            with_client("node", &mut command, bench, binary, limit)
+        }
+        Err(missing) => Outcome::Missing(missing),
+    }
 }
 
 pub(super) fn brolly_js(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
@@ -60,6 +69,14 @@ pub(super) fn browser(bench: &Bench, binary: &Binary, limit: Duration) -> Outcom
             script("browser", &mut command, bench, binary, limit)
         }
         Err(missing) => Outcome::Missing(missing),
+    }
+}
+
+/// Runs a script that also tests the runtime's client: the example that says everything back.
+fn with_client(suite: &str, command: &mut Command, bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
+    match binaries::example(&bench.root, binary) {
+        Ok(client) => script(suite, command.env("BROLLY_ECHO_CLIENT", client), bench, binary, limit),
+        Err(why) => Outcome::Failed(why),
     }
 }
 

@@ -102,6 +102,11 @@ pub(super) fn chromium() -> Result<PathBuf, String> {
     program(&names, &["--version"], "Chromium", "apt-get install chromium")
 }
 
+/// nginx, which Debian keeps where only administrators look.
+pub(super) fn nginx() -> Result<PathBuf, String> {
+    program(&["/usr/sbin/nginx", "/usr/local/sbin/nginx", "nginx"], &["-v"], "nginx", "apt-get install nginx")
+}
+
 /// curl, which every check of its suite runs.
 pub(super) fn curl() -> Result<PathBuf, String> {
     program(&["curl"], &["--version"], "curl", "apt-get install curl")
