@@ -67,8 +67,3 @@ pub(super) fn may_ignore(offered: &str) -> bool {
             || protocol.starts_with("http/")
     })
 }
-
-/// Whether a WebSocket is among the protocols that are offered.
-pub(super) fn offers_websocket(offered: &str) -> bool {
-    offered.split(',').any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
-}

@@ -1,7 +1,7 @@
 //! A request head to its handler, and the answers that need nothing else.
 
 use super::admit::{self, Passed};
-use super::general::{may_ignore, offers_websocket};
+use super::general::may_ignore;
 use super::shape::Shape;
 use super::slot::{Exchange, Line, Role, Server};
 use super::{ConnId, Shard};
@@ -110,8 +110,7 @@ impl Shard {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
         let rest = below(path, &route.prefix).unwrap_or_default();
-        let is_websocket = || head.upgrade().is_some_and(offers_websocket);
-        let number = route.to.otherwise.filter(|_| !is_websocket()).unwrap_or(route.to.handler);
+        let number = route.to.otherwise.filter(|_| !head.upgrades_to("websocket")).unwrap_or(route.to.handler);
         let Some(handler) = config.handlers.get(number) else {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
