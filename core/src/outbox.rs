@@ -34,11 +34,13 @@ impl Outbox {
     }
 
     /// Unsent bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |storage| storage.shared + storage.tail.len() - storage.sent)
     }
 
     /// Whether everything was sent.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

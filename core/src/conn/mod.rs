@@ -103,6 +103,7 @@ fn end_chunks(out: &mut Outbox, trailers: Option<&Fields<'_>>) {
 }
 
 /// The earlier of two deadlines.
+#[inline]
 pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

@@ -3,7 +3,7 @@
 use super::calls::SocketKind;
 use super::proxy::Purpose;
 use super::slot::{Exchange, Role, Server, Slot};
-use super::{ConnId, FAN_OUT, IoError, LOW_WATER, Shard};
+use super::{ConnId, FAN_OUT, HIGH_WATER, IoError, LOW_WATER, Shard};
 use crate::http1::StatusCode;
 use crate::time::Now;
 use alloc::vec::Vec;
@@ -195,8 +195,11 @@ impl Shard {
             let Self { slots, rng, timeouts, config, codec, .. } = self;
             let (Some(slot), Some(rest)) = (slots.get_mut(conn), input.get_mut(used_up..)) else { return input.len() };
             // A reader that does not read its answers gets no more of them.
-            let cap = slot.answers_cap(config.limits.websocket.message_bytes);
-            if slot.unsent().len() > cap && matches!(slot.role, Role::Server(_) | Role::WebSocket(_)) {
+            let unsent = slot.unsent().len();
+            if unsent > HIGH_WATER
+                && unsent > slot.answers_cap(config.limits.websocket.message_bytes)
+                && matches!(slot.role, Role::Server(_) | Role::WebSocket(_))
+            {
                 return used_up;
             }
             let (used, is_event) = match &mut slot.role {

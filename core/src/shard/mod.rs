@@ -245,10 +245,14 @@ impl Shard {
     /// Whether there is room for more of a connection's bytes, and for the answers to them.
     fn has_room(&self, slot: &Slot) -> bool {
         let is_answered = matches!(slot.role, slot::Role::Server(_) | slot::Role::WebSocket(_));
+        let unsent = slot.unsent().len();
+        if is_answered && unsent >= HIGH_WATER && unsent >= slot.answers_cap(self.config.limits.websocket.message_bytes)
+        {
+            return false;
+        }
         // A head or trailer section that is not complete has to fit, whatever follows it.
         let unfinished = self.http.head_bytes.max(self.http.trailer_bytes);
-        slot.leftover.len() < self.config.limits.pipelined_bytes.max(unfinished)
-            && (!is_answered || slot.unsent().len() < slot.answers_cap(self.config.limits.websocket.message_bytes))
+        slot.leftover.is_empty() || slot.leftover.len() < self.config.limits.pipelined_bytes.max(unfinished)
     }
 
     /// Fills `slices` with the next bytes to be written to a connection; says how many it filled.

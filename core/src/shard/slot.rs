@@ -177,7 +177,7 @@ impl Slot {
         is_last || !self.leftover.is_empty()
     }
 
-    /// How much may be unsent (bytes) before nothing more is read. What an end of a relay has to write is not its answers: while that
+    /// How much may be unsent (bytes) before nothing more is read: `HIGH_WATER` at least. What an end of a relay has to write is not its answers: while that
     /// waits, its messages still pass, or two ends that write before they read would wait for each other. Its source is paused above
     /// `HIGH_WATER`; so beyond one more message there are only pongs.
     pub(super) fn answers_cap(&self, message_bytes: usize) -> usize {
