@@ -122,6 +122,15 @@ fn the_end_of_the_connection_is_that_of_the_response() {
         conn.handle_eof();
         assert!(conn.interest().close && !conn.interest().reset);
     }
+    // What was aborted does not come back.
+    let now = Now::default();
+    let mut conn = ServerConn::new(now, limits.http, &timeouts);
+    assert!(conn.receive(now, &timeouts, b"GET / HTTP/1.0\r\n\r\n").1.is_some());
+    conn.respond(now, &timeouts, StatusCode::OK, Content::Stream, |_| Ok(())).unwrap();
+    conn.abort();
+    conn.send_content(now, &timeouts, b"more");
+    conn.end(now, &timeouts, None);
+    assert!(conn.interest().close);
 }
 
 fn client(input: &[u8], cuts: &[usize]) -> Vec<String> {

@@ -233,7 +233,8 @@ impl ServerConn {
             Response::Chunked => end_chunks(&mut self.out, trailers),
             Response::Headless => {}
             // The end of the connection is that of the response: it has to arrive, TLS's announcement of it included.
-            Response::UntilClose => self.linger(now, timeouts),
+            Response::UntilClose if self.closing == Closing::No => self.linger(now, timeouts),
+            Response::UntilClose => {}
             Response::Length(_) => return self.cut(),
             Response::Idle | Response::Awaited | Response::Done => return,
         }
