@@ -27,6 +27,8 @@ struct World {
     seconds: Cell<u64>,
     /// Clients at the door.
     door: RefCell<VecDeque<Client>>,
+    /// Who wants to know when somebody knocks.
+    doorman: RefCell<Option<Waker>>,
     /// Whether backends never accept.
     is_stuck: Cell<bool>,
     reads: Cell<usize>,
@@ -98,7 +100,8 @@ impl Timing for Loopback {
 impl Runtime for Loopback {
     type Stream = Peer;
 
-    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<(Accepted, Peer)> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, Peer)> {
+        self.0.doorman.replace(Some(cx.waker().clone()));
         let client = self.0.door.borrow_mut().pop_front();
         let address = SocketAddr::from(([192, 0, 2, 1], 99));
         client.map_or(Poll::Pending, |client| Poll::Ready((address.into(), Peer::Client(client))))
@@ -167,6 +170,7 @@ impl Edge {
     fn ask(&self) -> Client {
         let client = Client::default();
         self.world.door.borrow_mut().push_back(client.clone());
+        self.world.doorman.take().into_iter().for_each(Waker::wake);
         client
     }
 
