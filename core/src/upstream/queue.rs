@@ -33,6 +33,11 @@ impl<C: Copy + Eq> Queue<C> {
         self.0.retain(|waiting| *waiting != who);
     }
 
+    /// Who waits, longest first.
+    pub fn iter(&self) -> impl Iterator<Item = C> {
+        self.0.iter().copied()
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -28,15 +28,17 @@ impl Shard {
             return;
         }
         let config = Arc::clone(&self.config);
-        let (Some(configured), Some(upstream)) = (config.upstreams.get(index), self.upstreams.get_mut(index)) else {
+        let (Some(configured), Some(upstream)) = (config.upstreams.get(index), self.upstreams.get(index)) else {
             return;
         };
         // Before its first look-up an upstream has no capacity that could be exceeded.
         let is_resolving = upstream.endpoints().next().is_none();
-        if !is_resolving && upstream.queue.len() >= configured.rules.queue {
+        if !is_resolving && upstream.queue.len() >= configured.rules.queue && !self.make_way(now, index) {
             return self.fail_call(now, conn, Failure::QueueFull);
         }
-        upstream.queue.push(conn);
+        if let Some(upstream) = self.upstreams.get_mut(index) {
+            upstream.queue.push(conn);
+        }
         let wait = if is_resolving { configured.connect_timeout } else { configured.queue_timeout };
         let Some(call) = self.call(conn) else { return };
         call.wait_until = Some(now.instant + wait);
@@ -46,6 +48,18 @@ impl Shard {
             server.conn.pause();
         }
         self.settle(now, conn);
+    }
+
+    /// The queue is full. A client that has ended its direction may listen still, but more likely it has gone: it loses its
+    /// place before another is turned away.
+    fn make_way(&mut self, now: Now, index: usize) -> bool {
+        let Self { slots, upstreams, .. } = self;
+        let Some(upstream) = upstreams.get_mut(index) else { return false };
+        let is_half_closed = |conn: &ConnId| matches!(slots.get(*conn), Some(Slot { role: Role::Server(server), .. }) if server.conn.is_half_closed());
+        let Some(conn) = upstream.queue.iter().find(is_half_closed) else { return false };
+        upstream.queue.remove(conn);
+        self.fail_call(now, conn, Failure::QueueFull);
+        true
     }
 
     /// There may be room again: whoever has waited longest goes on.
