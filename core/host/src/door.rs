@@ -10,7 +10,7 @@ use brolly_core::route::Networks;
 use brolly_core::shard::{Accepted, Address, IoError};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// How long nobody is told the same again.
@@ -20,8 +20,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Door {
     listeners: Arc<[Listener]>,
-    trusted: Arc<Networks>,
-    trusts_unix: bool,
+    trusted: Arc<RwLock<Trusted>>,
     /// Whether connections are asked for their own end's address.
     pub wants_local_addresses: bool,
     tls: Tls,
@@ -29,12 +28,29 @@ pub struct Door {
     said: Arc<Mutex<Option<Instant>>>,
 }
 
+/// Who may say for whom they speak.
+#[derive(Clone, Debug)]
+struct Trusted {
+    networks: Networks,
+    unix: bool,
+}
+
+impl Trusted {
+    fn new(config: &Config) -> Self {
+        Self { networks: config.trusted.clone(), unix: config.trusts_unix }
+    }
+}
+
 impl Door {
     pub(crate) fn new(config: &Config, listeners: &[Listener], tls: Tls) -> Self {
         let wants_local_addresses = config.wants_local_addresses;
-        let trusted = Arc::new(config.trusted.clone());
-        let trusts_unix = config.trusts_unix;
-        Self { listeners: listeners.into(), trusted, trusts_unix, wants_local_addresses, tls, said: Arc::default() }
+        let trusted = Arc::new(RwLock::new(Trusted::new(config)));
+        Self { listeners: listeners.into(), trusted, wants_local_addresses, tls, said: Arc::default() }
+    }
+
+    /// Goes by another configuration, as far as it is not about sockets.
+    pub(crate) fn adopt(&self, config: &Config) {
+        *self.trusted.write().unwrap_or_else(PoisonError::into_inner) = Trusted::new(config);
     }
 
     /// The connection behind a socket that a listener has taken. A listener that wants a PROXY header wants it from peers
@@ -56,7 +72,8 @@ impl Door {
 
     /// Whether a peer may say for whom it speaks.
     fn is_trusted(&self, peer: Option<SocketAddr>) -> bool {
-        let is_trusted = peer.map_or(self.trusts_unix, |peer| self.trusted.contains(peer.ip()));
+        let trusted = self.trusted.read().unwrap_or_else(PoisonError::into_inner);
+        let is_trusted = peer.map_or(trusted.unix, |peer| trusted.networks.contains(peer.ip()));
         if !is_trusted {
             let who = peer.map_or("unix".to_owned(), |peer| peer.ip().to_canonical().to_string());
             self.say(|| format!("refused {who}: only those in `trusted` may send a PROXY header"));

@@ -14,6 +14,7 @@ pub mod io;
 pub mod listen;
 pub mod log;
 pub mod passwords;
+mod reload;
 mod signals;
 pub mod start;
 pub mod timer;

@@ -60,6 +60,21 @@ impl Passwords {
         Ok(Self(Arc::new(Shared { files: RwLock::new(files), key, verified: Mutex::default() })))
     }
 
+    /// Goes on with these files: reads those that are new, forgets all others.
+    ///
+    /// # Errors
+    /// See [`open`](Self::open); nothing is changed then.
+    pub(crate) fn keep(&self, paths: &[Arc<str>]) -> Result<(), Failure> {
+        let known = self.0.files.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let users = |path: &Arc<str>| match known.get(path) {
+            Some(users) => Ok((Arc::clone(path), users.clone())),
+            None => Ok((Arc::clone(path), Users::read(path)?)),
+        };
+        let files = paths.iter().map(users).collect::<Result<_, String>>().map_err(Failure::new)?;
+        *self.0.files.write().unwrap_or_else(PoisonError::into_inner) = files;
+        Ok(())
+    }
+
     /// Reads the files again; says what is wrong. A file with a mistake leaves what was known.
     pub fn reload(&self) -> Vec<String> {
         let paths: Vec<_> = self.0.files.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();

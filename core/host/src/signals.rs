@@ -2,8 +2,7 @@
 
 use crate::listen::{Paths, systemd};
 use crate::log::say;
-use crate::passwords::Passwords;
-use crate::tls::Tls;
+use crate::reload::Reload;
 use brolly_core::driver::Control;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -13,19 +12,18 @@ use std::{io, process, thread};
 /// How long connections may take to end once the server was told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// TERM and INT: the first lets everything end in peace, the second ends the process. HUP reads the files of TLS and of
-/// passwords again.
+/// TERM and INT: the first lets everything end in peace, the second ends the process. HUP reads all files again.
 ///
 /// # Errors
 /// There is no room for another thread, or signals cannot be handled.
-pub(crate) fn handle(control: Control, tls: Tls, passwords: Passwords, paths: Paths) -> io::Result<()> {
+pub(crate) fn handle(control: Control, mut reload: Reload, paths: Paths) -> io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let wait = move || {
         let mut is_stopping = false;
         loop {
             for signal in signals.wait() {
                 match signal {
-                    SIGHUP if !is_stopping => reload(&tls, &passwords),
+                    SIGHUP if !is_stopping => reload.run(),
                     SIGHUP => {}
                     _ if is_stopping => end(signal, &paths),
                     _ => is_stopping = true,
@@ -56,14 +54,4 @@ pub(crate) fn handle(control: Control, tls: Tls, passwords: Passwords, paths: Pa
 fn end(signal: i32, paths: &Paths) -> ! {
     paths.remove();
     process::exit(128 + signal);
-}
-
-fn reload(tls: &Tls, passwords: &Passwords) {
-    systemd::reloading();
-    let mistakes = [tls.reload(), passwords.reload()].concat();
-    mistakes.iter().for_each(|mistake| say(mistake));
-    if mistakes.is_empty() {
-        say("read the certificates and passwords again");
-    }
-    systemd::ready();
 }

@@ -10,17 +10,19 @@ use crate::failure::Failure;
 use crate::files::Files;
 use crate::import;
 use crate::io::reason;
-use crate::listen::{self, Bound, Listener, Local, Sockets, systemd};
+use crate::listen::{self, Bound, Local, Sockets, systemd};
 use crate::log::{Format, Log, say};
 use crate::passwords::Passwords;
+use crate::reload::{Reload, password_files};
 use crate::signals;
 use crate::tls::Tls;
-use brolly_core::config::{Config, Handler};
+use brolly_core::config::Handler;
 use brolly_core::driver::{Parts, fleet};
 use brolly_core::rng::Seed;
 use brolly_core::session::NodeId;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::{env, thread};
@@ -81,12 +83,12 @@ fn run(name: &str, command: Command, drive: fn(Seat), network: &impl Network) ->
             None => defaults(),
         }),
         Command::Demo(open) => {
-            let server = Server::open(Settings::demo(&open), &another(&open))?;
+            let server = Server::open(Settings::demo(&open), None, &another(&open))?;
             server.welcome(&format!("{name} demo"));
             server.run(drive, Format::readable())
         }
         Command::Dev(dev) => {
-            let server = Server::open(Settings::dev(&dev)?, &another(&dev.open))?;
+            let server = Server::open(Settings::dev(&dev)?, None, &another(&dev.open))?;
             server.welcome(&format!("{name} dev"));
             server.run(drive, Format::readable())
         }
@@ -99,7 +101,8 @@ fn run(name: &str, command: Command, drive: fn(Seat), network: &impl Network) ->
         Command::Serve(serve) => {
             let settings = config::load(&serve.config)?;
             settings.warnings.iter().for_each(|warning| say(&format!("{name}: {warning}")));
-            let server = Server::open(settings, &format!("change `listen` in {}", serve.config.display()))?;
+            let instead = format!("change `listen` in {}", serve.config.display());
+            let server = Server::open(settings, Some(serve.config), &instead)?;
             say(&format!("{name} serve: {}", server.urls().join(" ")));
             server.run(drive, Format::Json)
         }
@@ -125,23 +128,23 @@ fn print(text: &str) -> Result<(), Failure> {
 
 /// Sockets that are open, and what will be served there.
 struct Server {
-    config: Config,
+    settings: Settings,
+    /// Where they were read from.
+    path: Option<PathBuf>,
     passwords: Passwords,
-    listeners: Vec<Listener>,
     sockets: Sockets,
     tls: Tls,
 }
 
 impl Server {
-    fn open(settings: Settings, instead: &str) -> Result<Self, Failure> {
+    fn open(settings: Settings, path: Option<PathBuf>, instead: &str) -> Result<Self, Failure> {
         listen::raise_file_limit();
         let tls = Tls::load(&settings.tls)?;
         let cores = || thread::available_parallelism().ok().and_then(|cores| u16::try_from(cores.get()).ok());
         let threads = settings.threads.map(Into::into).or_else(cores).unwrap_or(1).min(args::MAX_THREADS);
-        let logins = settings.config.policies.iter().filter_map(|policy| policy.basic_auth.as_ref());
-        let passwords = Passwords::open(logins.map(|login| &login.file))?;
+        let passwords = Passwords::open(&password_files(&settings.config))?;
         let sockets = listen::open(&settings.listeners, threads, instead)?;
-        Ok(Self { config: settings.config, passwords, listeners: settings.listeners, sockets, tls })
+        Ok(Self { settings, path, passwords, sockets, tls })
     }
 
     /// Where it listens.
@@ -149,7 +152,7 @@ impl Server {
         let url = |(number, local): &(u16, Local)| match local {
             Local::Unix(_) => local.to_string(),
             Local::Tcp(address) => {
-                let is_tls = self.listeners.get(usize::from(*number)).is_some_and(|listener| listener.tls.is_some());
+                let is_tls = self.settings.listeners.get(usize::from(*number)).is_some_and(|listener| listener.tls.is_some());
                 format!("{}://{address}/", if is_tls { "https" } else { "http" })
             }
         };
@@ -168,10 +171,10 @@ impl Server {
             false => format!("EVERYONE WHO REACHES {address}"),
         };
         let mut rows = Vec::new();
-        for route in self.config.routes.iter() {
-            let to = match self.config.handlers.get(route.to.handler) {
+        for route in self.settings.config.routes.iter() {
+            let to = match self.settings.config.handlers.get(route.to.handler) {
                 Some(Handler::Files(files)) => files.root.to_string(),
-                Some(Handler::Proxy(proxy)) => match self.config.upstreams.get(proxy.upstream) {
+                Some(Handler::Proxy(proxy)) => match self.settings.config.upstreams.get(proxy.upstream) {
                     Some(upstream) => {
                         let path = proxy.replace_prefix.as_deref().unwrap_or_default();
                         upstream.servers.first().map(|of| format!("{}{path}", config::shown(of))).unwrap_or_default()
@@ -201,16 +204,20 @@ impl Server {
         for random in [&mut seed[..], &mut name] {
             getrandom::fill(random).map_err(|error| Failure::new(format!("cannot get random numbers: {error}")))?;
         }
-        let (mut config, clock) = (self.config, Clock::start());
-        config.sends_files = true;
-        config.node = NodeId::new(clock.now().unix, name);
-        let door = Door::new(&config, &self.listeners, self.tls.clone());
+        let (mut settings, clock) = (self.settings, Clock::start());
+        settings.config.sends_files = true;
+        settings.config.node = NodeId::new(clock.now().unix, name);
+        let door = Door::new(&settings.config, &settings.listeners, self.tls.clone());
         let Sockets { shards, paths, .. } = self.sockets;
-        let (fleet, control) = fleet(&Arc::new(config), Seed(seed), u16::try_from(shards.len()).unwrap_or(u16::MAX));
-        signals::handle(control, self.tls, self.passwords.clone(), paths.clone()).map_err(failed("handle signals"))?;
+        let config = Arc::new(settings.config.clone());
+        let (fleet, control) = fleet(&config, Seed(seed), u16::try_from(shards.len()).unwrap_or(u16::MAX));
+        let passwords = self.passwords;
+        let (path, tls) = (self.path, self.tls);
+        let shared = (control.clone(), door.clone(), passwords.clone());
+        let reload = Reload { path, settings, control: shared.0, door: shared.1, tls, passwords: shared.2 };
+        signals::handle(control, reload, paths.clone()).map_err(failed("handle signals"))?;
         let (log, log_thread) = Log::start(format).map_err(failed("start the log"))?;
         let files = Files::default();
-        let passwords = self.passwords;
         let mut threads = Vec::new();
         for (number, (parts, listeners)) in fleet.into_iter().zip(shards).enumerate() {
             let (door, passwords) = (door.clone(), passwords.clone());

@@ -2,6 +2,7 @@
 
 mod limits;
 mod policy;
+mod reload;
 mod sessions;
 mod shaping;
 mod upstream;
@@ -9,6 +10,7 @@ mod upstream;
 pub use crate::handler::files::{CacheRule, Coding, Compress, Fallback, Files, Symlinks, Versions};
 pub use limits::Limits;
 pub use policy::{AccessRules, Authorize, BasicAuth, Policy};
+pub use reload::TooManyChanges;
 pub use sessions::{Backend, Dialect, SessionPool, Sessions};
 pub use shaping::Shaping;
 pub use upstream::{HealthCheck, HostField, Server, Upstream};
@@ -25,9 +27,12 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::net::SocketAddr;
 
-/// Everything that the shards of one process share. Immutable; a reload is a new one.
+/// Everything that the shards of one process share. Immutable; a reload is a new one
+/// ([`succeeded_by`](Self::succeeded_by)).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Config {
+    /// How many others there were in this process before it.
+    pub generation: u64,
     /// Sizes, counts and deadlines.
     pub limits: Limits,
     /// What a request gets.

@@ -19,6 +19,8 @@ pub struct SessionPool {
     pub dialect: Dialect,
     /// Of these, one must be shown by whoever uses the backends' interface (`Authorization: Bearer`, RFC 6750 §2.1). Empty: nobody is asked.
     pub keys: Vec<Box<str>>,
+    /// It was there in an earlier configuration only: its connections end.
+    pub is_stopped: bool,
 }
 
 /// Where calls of a kind go: a backend, and what comes before the name of the method in the path.

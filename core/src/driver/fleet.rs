@@ -48,6 +48,14 @@ pub fn fleet(config: &Arc<Config>, seed: Seed, shards: u16) -> (Vec<Parts>, Cont
 }
 
 impl Control {
+    /// Gives all shards another configuration, made with [`Config::succeeded_by`] of the one that they have. `false` if a mailbox was
+    /// full: give it to them again a little later; those who have it already do not mind.
+    pub fn configure(&self, config: &Arc<Config>) -> bool {
+        let mail = || Mail::Configure(Arc::clone(config));
+        let told = self.0.iter().map(|shard| !matches!(shard.send(mail()), Err(SendError::Full(_))));
+        told.fold(true, |all, one| all & one)
+    }
+
     /// Tells all shards to stop accepting, to finish what is under way, and to end after `grace` at the latest. `false`
     /// if a mailbox was full: tell them again a little later; those who know already do not mind.
     pub fn shutdown(&self, grace: Duration) -> bool {

@@ -59,6 +59,11 @@ impl<C: Copy + Ord> Namespaces<C> {
         Self { limits, namespaces: BTreeMap::new(), timeouts: BTreeSet::new(), unknown: VecDeque::new() }
     }
 
+    /// How much there may be from now on. What is more stays.
+    pub const fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Joins an update, see [`Namespace::apply`].
     ///
     /// # Errors

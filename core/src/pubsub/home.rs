@@ -74,6 +74,11 @@ impl Home {
         }
     }
 
+    /// How much is remembered from now on, as far as topics get new messages.
+    pub const fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Numbers and remembers a message.
     pub fn publish(&mut self, now: Instant, topic: &Topic, body: &Body) -> Result<Published, PublishError> {
         self.advance(now);

@@ -85,6 +85,11 @@ impl<C: Copy + Ord> Sessions<C> {
         Self { timeouts, sessions: BTreeMap::new(), deadlines: BTreeSet::new(), events: VecDeque::new() }
     }
 
+    /// For how long users count as active from now on.
+    pub const fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.timeouts = timeouts;
+    }
+
     /// A connection of the user was opened: the user is active.
     pub fn connect(&mut self, now: Now, conn: C, user: &User) {
         self.sessions.entry(Arc::clone(user)).or_default().conns.insert(conn);

@@ -38,10 +38,16 @@ const TOLD: [&str; 4] = ["location", "retry-after", "www-authenticate", "set-coo
 
 /// For how many seconds a 2xx holds; without it, for as long as the request.
 const EXPIRES_IN: &str = "x-authorization-expires-in";
-const EXPIRED: &str = "the authorisation has ended";
-/// Of the codes for applications (RFC 6455 §7.4.2).
-const UNAUTHORIZED: CloseCode = CloseCode::new(4401);
+/// The code is one of those for applications (RFC 6455 §7.4.2).
+const EXPIRED: End = End { code: CloseCode::new(4401), reason: "the authorisation has ended" };
 const UNKNOWN: &str = "nobody can say whether the request is allowed";
+
+/// Why something is ended that would go on: with which close code, if it is a WebSocket.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) code: CloseCode,
+    pub(super) reason: &'static str,
+}
 
 impl Shard {
     /// Asks; the request waits.
@@ -120,25 +126,30 @@ impl Shard {
 
     /// What was allowed is so no longer.
     pub(super) fn end_authorization(&mut self, now: Now, conn: ConnId) {
-        let Self { slots, timeouts, rng, .. } = self;
-        let Some(slot) = slots.get_mut(conn) else { return };
-        if let Some(grant) = &mut slot.grant {
+        if let Some(grant) = self.slots.get_mut(conn).and_then(|slot| slot.grant.as_mut()) {
             grant.until = None;
         }
+        self.end_ongoing(now, conn, &EXPIRED);
+    }
+
+    /// Ends what would go on, and says why where there is a place for it.
+    pub(super) fn end_ongoing(&mut self, now: Now, conn: ConnId, end: &End) {
+        let Self { slots, timeouts, rng, .. } = self;
+        let Some(slot) = slots.get_mut(conn) else { return };
         match &mut slot.role {
             Role::Server(server) => match server.exchange {
                 Exchange::Poll(_) => self.answer_poll(now, conn),
-                _ => self.end_stream(now, conn, EXPIRED),
+                _ => self.end_stream(now, conn, end.reason),
             },
             Role::WebSocket(socket) => {
-                socket.conn.close(now, timeouts, UNAUTHORIZED, EXPIRED, || rng.next_key());
+                socket.conn.close(now, timeouts, end.code, end.reason, || rng.next_key());
                 // What comes before the peer has read that counts no longer.
                 let kind = core::mem::replace(&mut socket.kind, SocketKind::Refused);
                 let members = core::mem::take(&mut socket.members);
                 socket.joins = Vec::new();
                 self.leave(&members);
                 match kind {
-                    SocketKind::Relay(relay) => self.close_relay(now, relay.other, UNAUTHORIZED, EXPIRED),
+                    SocketKind::Relay(relay) => self.close_relay(now, relay.other, end.code, end.reason),
                     SocketKind::Session(talk) => self.end_talk(now, conn, *talk),
                     SocketKind::Calls | SocketKind::Echo | SocketKind::Refused => {}
                 }

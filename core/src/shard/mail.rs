@@ -1,6 +1,7 @@
 //! What shards say to each other. Between two shards the order is kept.
 
 use super::{Change, ConnId, Counts, SessionMail};
+use crate::config::Config;
 use crate::http1::StatusCode;
 use crate::pubsub::{Body, Joined, MemberId, Message, Position, Topic};
 use crate::throttle::ClientKey;
@@ -25,6 +26,10 @@ pub enum Mail {
         /// The topics that the stream has now, or why it was not changed.
         changed: Box<Result<String, (StatusCode, String)>>,
     },
+    /// From the host: another configuration, made with [`Config::succeeded_by`].
+    Configure(Arc<Config>),
+    /// To every shard: the sender has the configuration of this generation, and understands mail about what is new in it.
+    Configured(u64),
     /// To every shard: say what you hold.
     Count {
         /// The shard to answer.

@@ -23,6 +23,7 @@
 //! | `gzip.rs` | event streams, compressed |
 //! | `publish.rs` | publishers |
 //! | `sessions/` | session pools: calls to backends, users, lattices |
+//! | `reload.rs` | another configuration |
 //! | `mail.rs`, `post.rs` | what shards say to each other, and what they do about it |
 //! | `slot.rs` | what is known about a connection |
 //! | `effect.rs` | what the host is asked for |
@@ -50,6 +51,7 @@ mod post;
 mod proxy;
 mod publish;
 mod relay;
+mod reload;
 mod request;
 mod sessions;
 mod shape;
@@ -87,6 +89,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
+use reload::Next;
 use wheel::Wheel;
 
 /// How many subscribers are looked at before the sockets get their turn, and how much storage for send queues is kept.
@@ -100,6 +103,8 @@ const LOW_WATER: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Shard {
     config: Arc<Config>,
+    /// The one that takes its place when all shards have it.
+    next: Next,
     timeouts: Timeouts,
     http: Limits,
     number: u16,
@@ -219,6 +224,7 @@ impl Shard {
             upkeep: config.upstreams.iter().any(|of| of.health.is_some()).then(Instant::default),
             scratch: Outbox::new(),
             cache: files::Cache::default(),
+            next: Next::default(),
             storage: Storages::new(FAN_OUT),
             codec: Codec::new(),
             framed: None,

@@ -30,6 +30,8 @@ impl Shard {
         match mail {
             Mail::Change(change) => self.handle_change(now, *change),
             Mail::Changed { conn, tag, changed } => self.handle_changed(now, conn, tag, *changed),
+            Mail::Configure(config) => self.prepare(config),
+            Mail::Configured(generation) => self.handle_configured(now, generation),
             Mail::Count { from, conn, tag } => {
                 let counts = Box::new(self.counts());
                 self.send(from, Mail::Counted { conn, tag, counts });

@@ -114,6 +114,7 @@ impl Shard {
         let Some(handler) = config.handlers.get(number) else {
             return self.refuse(now, conn, StatusCode::NOT_FOUND, "nothing is here");
         };
+        let passed = self.note_handler(now, conn, number, passed);
         if route.to.policy.is_none() {
             self.set_pace(now, conn, None);
         }
@@ -186,6 +187,18 @@ impl Shard {
             | Handler::Status(_)
             | Handler::WebSocket(_) => {}
         }
+    }
+
+    /// Writes down which handler the request at hand has. If a new configuration has given it another while it waited, none of what it has
+    /// passed counts.
+    fn note_handler(&mut self, now: Now, conn: ConnId, number: usize, passed: Passed) -> Passed {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let before = self.slots.get_mut(conn).map(|slot| core::mem::replace(&mut slot.handler, number));
+        if passed == Passed::Nothing || before == Some(number) {
+            return passed;
+        }
+        self.end_grant(now, conn, false);
+        Passed::Nothing
     }
 
     /// What has arrived, for people who try something out.

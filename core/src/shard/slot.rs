@@ -39,6 +39,8 @@ pub struct Slot {
     pub(super) peer: Option<SocketAddr>,
     /// Where it came in: an index into the listeners of the configuration.
     pub(super) listener: u16,
+    /// The handler of the request at hand, or of what became of it: an index into those of the configuration. `u32::MAX`: none.
+    pub(super) handler: u32,
     pub(super) about: Option<Box<About>>,
     /// What the request at hand was granted, if it is anything.
     pub(super) grant: Option<Box<Grant>>,
@@ -163,7 +165,7 @@ pub(super) struct Tunnel {
 
 impl Slot {
     pub(super) fn new(role: Role, peer: Option<SocketAddr>) -> Self {
-        Self { role, leftover: Vec::new(), armed: None, is_changed: false, peer, listener: 0, about: None, grant: None }
+        Self { role, leftover: Vec::new(), armed: None, is_changed: false, peer, listener: 0, handler: u32::MAX, about: None, grant: None }
     }
 
     /// What the TLS handshake of a client has shown; `None` for a plain connection.

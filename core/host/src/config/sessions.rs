@@ -96,6 +96,7 @@ fn pool(section: &Section<'_, '_>, name: &str, upstreams: &BTreeMap<&str, usize>
         lattices,
         dialect: dialect.unwrap_or_default(),
         keys: keys.unwrap_or_default(),
+        is_stopped: false,
     })
 }
 

@@ -30,7 +30,7 @@ use crate::failure::Failure;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConnection};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// HTTP/1.1 is all that is spoken (RFC 7301 §6).
 const ALPN: &[u8] = b"http/1.1";
@@ -50,8 +50,8 @@ pub struct Tls(Arc<Loaded>);
 
 #[derive(Debug)]
 struct Loaded {
-    servers: Vec<server::Loaded>,
-    clients: Vec<(ServerName<'static>, Arc<ClientConfig>)>,
+    servers: RwLock<Arc<[server::Loaded]>>,
+    clients: RwLock<Vec<(ServerName<'static>, Arc<ClientConfig>)>>,
 }
 
 impl Tls {
@@ -62,29 +62,48 @@ impl Tls {
     pub(crate) fn load(settings: &Settings) -> Result<Self, Failure> {
         let servers = settings.servers.iter().map(server::Loaded::new).collect::<Result<_, _>>();
         let clients = client::load(&settings.clients);
-        Ok(Self(Arc::new(Loaded { servers: servers.map_err(Failure::new)?, clients: clients.map_err(Failure::new)? })))
+        let servers = RwLock::new(servers.map_err(Failure::new)?);
+        Ok(Self(Arc::new(Loaded { servers, clients: RwLock::new(clients.map_err(Failure::new)?) })))
+    }
+
+    /// New connections get what `other` has: to backends, and with `has_servers` those of listeners too; what clients of the latter may
+    /// resume is forgotten then.
+    pub(crate) fn adopt(&self, other: Self, has_servers: bool) {
+        if has_servers {
+            *self.0.servers.write().unwrap_or_else(PoisonError::into_inner) = other.servers();
+        }
+        let clients = other.0.clients.read().unwrap_or_else(PoisonError::into_inner).clone();
+        *self.0.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
+    }
+
+    fn servers(&self) -> Arc<[server::Loaded]> {
+        Arc::clone(&self.0.servers.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reads certificates, keys, OCSP answers and authorities of the listeners again. Connections that are open go on. What
     /// cannot be used leaves what was there before; the sentences say what and why.
     pub(crate) fn reload(&self) -> Vec<String> {
-        self.0.servers.iter().flat_map(server::Loaded::reload).collect()
+        self.servers().iter().flat_map(server::Loaded::reload).collect()
     }
 
     /// The TLS of a client's connection.
     pub(crate) fn accept(&self, server: usize) -> Option<Session> {
-        ServerConnection::new(self.0.servers.get(server)?.config()).ok().map(Session::from)
+        ServerConnection::new(self.servers().get(server)?.config()).ok().map(Session::from)
     }
 
     /// The TLS of a connection to a backend.
     pub(crate) fn connect(&self, client: u16) -> Option<Session> {
-        let (name, config) = self.0.clients.get(usize::from(client))?;
-        ClientConnection::new(Arc::clone(config), name.clone()).ok().map(Session::from)
+        let (name, config) = self.client(client)?;
+        ClientConnection::new(config, name).ok().map(Session::from)
     }
 
     /// Who that backend has to be.
     pub(crate) fn name(&self, client: u16) -> String {
-        self.0.clients.get(usize::from(client)).map(|(name, _)| name.to_str().into_owned()).unwrap_or_default()
+        self.client(client).map(|(name, _)| name.to_str().into_owned()).unwrap_or_default()
+    }
+
+    fn client(&self, client: u16) -> Option<(ServerName<'static>, Arc<ClientConfig>)> {
+        self.0.clients.read().unwrap_or_else(PoisonError::into_inner).get(usize::from(client)).cloned()
     }
 }
 

@@ -89,11 +89,16 @@ impl Shard {
     /// What a server says to a probe.
     pub(super) fn handle_probe_event(&mut self, now: Now, client_id: ConnId, event: &ClientEvent<'_>) {
         let Some(Slot { role: Role::Client(client), .. }) = self.slots.get(client_id) else { return };
-        let check = self.config.upstreams.get(client.upstream).and_then(|configured| configured.health.as_ref());
+        let configured = self.config.upstreams.get(client.upstream);
+        // A new configuration may ask this server nothing more.
+        let Some(check) = configured.and_then(|configured| configured.health.as_ref()) else {
+            self.drop_client(now, client_id);
+            return;
+        };
         match event {
             ClientEvent::Response(head, _) if head.status.is_informational() => {}
             ClientEvent::Response(head, _) => {
-                let is_good = check.is_some_and(|check| check.is_good(head.status));
+                let is_good = check.is_good(head.status);
                 self.end_probe(now, client_id, is_good);
                 self.drop_client(now, client_id);
             }

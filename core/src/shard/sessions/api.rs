@@ -51,7 +51,9 @@ impl Shard {
         (head, framing): (&RequestHead<'_>, Framing),
         index: usize,
     ) {
-        let Some(pool) = self.config.pools.get(index) else { return };
+        let Some(pool) = self.config.pools.get(index).filter(|pool| !pool.is_stopped) else {
+            return self.refuse(now, conn, StatusCode::SERVICE_UNAVAILABLE, "this pool has been stopped");
+        };
         let is_strict = pool.dialect.is_strict();
         if !pool.keys.is_empty() {
             let shown = head.fields.get("authorization").and_then(|value| value.strip_prefix(b"Bearer "));

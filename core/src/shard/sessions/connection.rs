@@ -27,7 +27,7 @@ use core::mem;
 /// An open WebSocket whose user is known.
 #[derive(Debug)]
 pub(in crate::shard) struct Talk {
-    pub(super) pool: usize,
+    pub(in crate::shard) pool: usize,
     /// Index into the handlers.
     pub(super) handler: usize,
     pub(super) user: User,

@@ -53,6 +53,12 @@ impl Pool {
         }
     }
 
+    /// Goes on with other settings.
+    pub(super) fn adopt(&mut self, config: &SessionPool) {
+        self.sessions.set_timeouts(config.timeouts);
+        self.lattices.set_limits(config.lattices);
+    }
+
     /// When it wants to be called; backends can be told of inactivity, or too many are being told.
     pub(super) fn poll_timeout(&self, can_tell: bool) -> Option<Instant> {
         let untold = self.untold.poll_timeout().filter(|_| can_tell);

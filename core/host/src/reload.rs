@@ -1,0 +1,163 @@
+//! HUP: whatever is read from files is read again, while all connections go on.
+//!
+//! The configuration counts as a whole, or not at all: a mistake anywhere leaves everything as it was. What hangs on sockets and threads
+//! that are there already takes effect when the process is started anew.
+
+use crate::config::{self, Settings};
+use crate::door::Door;
+use crate::failure::Failure;
+use crate::listen::systemd;
+use crate::log::say;
+use crate::passwords::Passwords;
+use crate::tls::Tls;
+use brolly_core::config::{Config, Server};
+use brolly_core::driver::Control;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// Why something stays as it is.
+const LATER: &str = "that takes effect when brolly is started anew";
+/// How often a shard is given the configuration whose mailbox is full, every ten milliseconds: for ten seconds.
+const ATTEMPTS: usize = 1000;
+
+/// What the process goes by, and who has to know when it changes.
+#[derive(Debug)]
+pub(crate) struct Reload {
+    /// The configuration file; none for `demo` and `dev`.
+    pub(crate) path: Option<PathBuf>,
+    /// As it was read last, but with the numbers of what is in use.
+    pub(crate) settings: Settings,
+    pub(crate) control: Control,
+    pub(crate) door: Door,
+    pub(crate) tls: Tls,
+    pub(crate) passwords: Passwords,
+}
+
+impl Reload {
+    /// Reads all files again, and says what came of it.
+    pub(crate) fn run(&mut self) {
+        systemd::reloading();
+        let mut mistakes = Vec::new();
+        let what = match &self.path {
+            None => "certificates",
+            Some(path) => {
+                match config::load(path).and_then(|settings| self.adopt(settings)) {
+                    Ok(notes) => notes.iter().for_each(|note| say(note)),
+                    Err(failure) => mistakes.push(format!("{failure}; the configuration stays as it was")),
+                }
+                "configuration, the certificates"
+            }
+        };
+        mistakes.extend(self.tls.reload());
+        mistakes.extend(self.passwords.reload());
+        mistakes.iter().for_each(|mistake| say(mistake));
+        if mistakes.is_empty() {
+            say(&format!("read the {what} and passwords again"));
+        }
+        systemd::ready();
+    }
+
+    /// Puts new settings in the place of the old ones; says what has to wait.
+    fn adopt(&mut self, mut new: Settings) -> Result<Vec<String>, Failure> {
+        let mut notes = std::mem::take(&mut new.warnings);
+        let old = &self.settings;
+        if !has_same_sockets(old, &new) {
+            notes.push(format!("the listeners, or the names under [tls], have changed: {LATER}"));
+            keep_sockets(old, &mut new);
+        }
+        let is_other = |what: &str| format!("{what} has changed: {LATER}");
+        if old.threads != new.threads {
+            notes.push(is_other("`threads`"));
+            new.threads = old.threads;
+        }
+        if old.config.limits.connections != new.config.limits.connections {
+            notes.push(is_other("`limits.connections`"));
+        }
+        if old.config.limits.mailbox_messages != new.config.limits.mailbox_messages {
+            notes.push(is_other("`limits.mailbox_messages`"));
+        }
+        if !old.config.wants_local_addresses && new.config.wants_local_addresses {
+            notes.push(format!("`proxy_protocol` tells backends no local address yet: {LATER}"));
+        }
+        number_clients(old, &mut new)?;
+        let tls = Tls::load(&new.tls)?;
+        let next = old.config.succeeded_by(new.config);
+        let next = next.map_err(|_| too_much())?;
+        self.passwords.keep(&password_files(&next))?;
+        self.tls.adopt(tls, old.tls.servers != new.tls.servers);
+        self.door.adopt(&next);
+        let config = Arc::new(next);
+        for _ in 0..ATTEMPTS {
+            if self.control.configure(&config) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        new.config = Arc::unwrap_or_clone(config);
+        self.settings = new;
+        Ok(notes)
+    }
+}
+
+fn too_much() -> Failure {
+    Failure::new(format!("too much has changed since the start: {LATER}"))
+}
+
+/// The files of passwords that some route names.
+pub(crate) fn password_files(config: &Config) -> Vec<Arc<str>> {
+    let logins = config.policies.iter().filter_map(|policy| policy.basic_auth.as_ref());
+    logins.map(|login| Arc::clone(&login.file)).collect()
+}
+
+/// Whether the sockets that are open are those that are wanted, and mean the same.
+fn has_same_sockets(old: &Settings, new: &Settings) -> bool {
+    let listeners = |settings: &Settings| {
+        let pool = |number: usize| settings.config.pools.get(number).map(|pool| pool.name.clone());
+        let pools = settings.config.listeners.iter().map(|listener| (listener.is_tls, listener.pool.and_then(pool)));
+        let names = settings.tls.servers.iter().map(|server| server.name.clone());
+        (settings.listeners.clone(), pools.collect::<Vec<_>>(), names.collect::<Vec<_>>())
+    };
+    listeners(old) == listeners(new)
+}
+
+/// Goes on with the sockets, and what is spoken there, as they are.
+fn keep_sockets(old: &Settings, new: &mut Settings) {
+    new.listeners = old.listeners.clone();
+    new.tls.servers = old.tls.servers.clone();
+    new.config.https_port = old.config.https_port;
+    new.config.listeners = old.config.listeners.clone();
+    for listener in &mut new.config.listeners {
+        let name = listener.pool.and_then(|number| old.config.pools.get(number)).map(|pool| &pool.name);
+        // One whose pool has gone serves nobody.
+        let number = |name: &Box<str>| new.config.pools.iter().position(|pool| pool.name == *name).unwrap_or(usize::MAX);
+        listener.pool = name.map(number);
+    }
+}
+
+/// Gives the TLS towards backends the numbers that connections under way know.
+fn number_clients(old: &Settings, new: &mut Settings) -> Result<(), Failure> {
+    let mut clients = old.tls.clients.clone();
+    let numbers: Vec<_> = new
+        .tls
+        .clients
+        .drain(..)
+        .map(|client| {
+            clients.iter().position(|of| *of == client).unwrap_or_else(|| {
+                clients.push(client);
+                clients.len() - 1
+            })
+        })
+        .collect();
+    for upstream in &mut new.config.upstreams {
+        for server in upstream.servers.iter_mut().chain(&mut upstream.fallbacks) {
+            if let Server::Tcp { tls: Some(tls), .. } = server {
+                let number = numbers.get(usize::from(*tls)).and_then(|number| u16::try_from(*number).ok());
+                *tls = number.ok_or_else(too_much)?;
+            }
+        }
+    }
+    new.tls.clients = clients;
+    Ok(())
+}
