@@ -20,6 +20,7 @@ mod lifecycle;
 mod listeners;
 mod messages;
 mod proxy;
+mod reload;
 mod representations;
 mod server;
 mod shaping;
