@@ -161,7 +161,10 @@ fn answer(number: u8, told: &[u8]) -> Option<Vec<u8>> {
     let is_authorization = head.contains("/authorize_connection");
     let content = if is_authorization { r#"{"user_id":"u1"}"#.to_owned() } else { number.to_string() };
     let length = content.len();
-    Some(format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{content}").into())
+    Some(
+        format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{content}")
+            .into(),
+    )
 }
 
 fn upstream(name: &str, number: u8) -> Upstream {
@@ -258,7 +261,11 @@ fn what_has_the_same_route_goes_on_and_all_else_is_told() {
 
     for gone in gone.chunks(7) {
         let said: Vec<_> = gone.iter().map(|at| world.written(*at)).collect();
-        assert!(said[0].contains("event: brolly.end") && said[0].contains("the configuration has changed"), "{}", said[0]);
+        assert!(
+            said[0].contains("event: brolly.end") && said[0].contains("the configuration has changed"),
+            "{}",
+            said[0]
+        );
         assert!(said[1].starts_with("HTTP/1.1 200 "), "{}", said[1]);
         for at in [2, 3, 5] {
             assert!(said[at].contains("\u{3}\u{fffd}the configuration has changed"), "{at}: {:?}", said[at]);
@@ -293,7 +300,11 @@ fn requests_under_way_end_as_they_began_and_the_next_ones_are_new() {
     let mut world = World::new(config(vec![upstream("app", 1)], &[], app(0)));
     world.silent = vec![1];
     let (waiting, idle) = (world.get(0, "/a"), world.get(1, "/b"));
-    let moved = config(vec![upstream("app", 2)], &[], [app(0), vec![("/x".to_owned(), Handler::Status(StatusCode::GONE), None)]].concat());
+    let moved = config(
+        vec![upstream("app", 2)],
+        &[],
+        [app(0), vec![("/x".to_owned(), Handler::Status(StatusCode::GONE), None)]].concat(),
+    );
     world.configure(moved, [0, 1]);
     assert!(world.written(waiting).is_empty() && !world.is_closing(waiting));
     for at in world.backends.keys().copied().collect::<Vec<_>>() {

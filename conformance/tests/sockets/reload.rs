@@ -74,7 +74,10 @@ fn a_new_configuration_drops_nobody_whose_route_is_the_same() {
         // A mistake leaves everything as it was, and is said with its line.
         write(&head, &[kept, "[[routes]]\nhandler = \"fils\"\n"]);
         server.process.signal("HUP");
-        until_said(&log, "a.toml:13: `handler` is not \"fils\"; did you mean `files`?; the configuration stays as it was");
+        until_said(
+            &log,
+            "a.toml:13: `handler` is not \"fils\"; did you mean `files`?; the configuration stays as it was",
+        );
         said += &until(&server, "/", "201 Created");
         says_it_again(&mut there);
 
@@ -93,7 +96,10 @@ fn a_new_configuration_drops_nobody_whose_route_is_the_same() {
         write(&head.replace(&port.to_string(), &other.to_string()), &[kept, &status(203)]);
         server.process.signal("HUP");
         said += &until(&server, "/", " 203 ");
-        until_said(&log, "the listeners, or the names under [tls], have changed: that takes effect when brolly is started anew");
+        until_said(
+            &log,
+            "the listeners, or the names under [tls], have changed: that takes effect when brolly is started anew",
+        );
         assert!(TcpStream::connect(("127.0.0.1", other)).is_err());
         says_it_again(&mut here);
         said

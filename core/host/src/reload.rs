@@ -86,7 +86,7 @@ impl Reload {
         let next = old.config.succeeded_by(new.config);
         let next = next.map_err(|_| too_much())?;
         self.passwords.keep(&password_files(&next))?;
-        self.tls.adopt(tls, old.tls.servers != new.tls.servers);
+        self.tls.adopt(&tls, old.tls.servers != new.tls.servers);
         self.door.adopt(&next);
         let config = Arc::new(next);
         for _ in 0..ATTEMPTS {
@@ -129,10 +129,11 @@ fn keep_sockets(old: &Settings, new: &mut Settings) {
     new.config.https_port = old.config.https_port;
     new.config.listeners = old.config.listeners.clone();
     for listener in &mut new.config.listeners {
-        let name = listener.pool.and_then(|number| old.config.pools.get(number)).map(|pool| &pool.name);
+        let Some(number) = listener.pool else { continue };
+        let name = old.config.pools.get(number).map(|pool| &pool.name);
+        let now = new.config.pools.iter().position(|pool| Some(&pool.name) == name);
         // One whose pool has gone serves nobody.
-        let number = |name: &Box<str>| new.config.pools.iter().position(|pool| pool.name == *name).unwrap_or(usize::MAX);
-        listener.pool = name.map(number);
+        listener.pool = Some(now.unwrap_or(usize::MAX));
     }
 }
 

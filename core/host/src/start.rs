@@ -152,7 +152,8 @@ impl Server {
         let url = |(number, local): &(u16, Local)| match local {
             Local::Unix(_) => local.to_string(),
             Local::Tcp(address) => {
-                let is_tls = self.settings.listeners.get(usize::from(*number)).is_some_and(|listener| listener.tls.is_some());
+                let is_tls =
+                    self.settings.listeners.get(usize::from(*number)).is_some_and(|listener| listener.tls.is_some());
                 format!("{}://{address}/", if is_tls { "https" } else { "http" })
             }
         };

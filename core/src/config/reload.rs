@@ -113,9 +113,9 @@ type Parts = (Handler, Option<Handler>, Option<Policy>);
 impl Numbers {
     /// A number for each name, the same in all configurations.
     fn by_name(config: &Config, names: &mut BTreeMap<(bool, Box<str>), usize>) -> Self {
-        let mut number = |is_pool, name: &Box<str>| {
+        let mut number = |is_pool, name: &str| {
             let next = names.len();
-            *names.entry((is_pool, name.clone())).or_insert(next)
+            *names.entry((is_pool, name.into())).or_insert(next)
         };
         Self {
             upstreams: config.upstreams.iter().map(|upstream| number(false, &upstream.name)).collect(),
@@ -216,7 +216,9 @@ mod tests {
 
     fn sessions(pool: usize, upstream: usize) -> Handler {
         let others = Backend { upstream, path: "/x".into() };
-        Handler::Sessions(Sessions { pool, takes_any_protocol: false, compression: None, calls: Vec::new(), others }.into())
+        Handler::Sessions(
+            Sessions { pool, takes_any_protocol: false, compression: None, calls: Vec::new(), others }.into(),
+        )
     }
 
     fn config(upstreams: &[Upstream], pools: &[SessionPool], routes: Vec<(&str, Handler, Option<Policy>)>) -> Config {

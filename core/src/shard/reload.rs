@@ -63,11 +63,11 @@ impl Shard {
         }
         self.next.known.retain(|other, _| *other > generation);
         if let Some(config) = self.next.config.take_if(|config| config.generation == generation) {
-            self.adopt(now, config);
+            self.adopt(now, &config);
         }
     }
 
-    fn adopt(&mut self, now: Now, config: Arc<Config>) {
+    fn adopt(&mut self, now: Now, config: &Arc<Config>) {
         (self.timeouts, self.http) = (config.limits.timeouts(), config.limits.http);
         self.home.set_limits(config.limits.pubsub);
         for (pool, configured) in self.pools.iter_mut().zip(&config.pools) {
@@ -75,7 +75,7 @@ impl Shard {
         }
         // Names that were not looked up yet, servers that were not asked yet.
         self.upkeep = config.upstreams.iter().any(|of| of.health.is_some()).then(Instant::default);
-        self.config = Arc::clone(&config);
+        self.config = Arc::clone(config);
         let routes = config.routes.iter().flat_map(|route| [Some(route.to.handler), route.to.otherwise]);
         let current: BTreeSet<_> = routes.flatten().filter_map(|handler| u32::try_from(handler).ok()).collect();
         for conn in self.slots.ids() {
@@ -93,7 +93,9 @@ impl Shard {
         let Some(slot) = self.slots.get(conn) else { return };
         let end = match &slot.role {
             Role::WebSocket(socket) => match &socket.kind {
-                SocketKind::Session(talk) if self.config.pools.get(talk.pool).is_none_or(|pool| pool.is_stopped) => STOPPED,
+                SocketKind::Session(talk) if self.config.pools.get(talk.pool).is_none_or(|pool| pool.is_stopped) => {
+                    STOPPED
+                }
                 _ => RESTART,
             },
             Role::Server(server) => match &server.exchange {

@@ -165,7 +165,17 @@ pub(super) struct Tunnel {
 
 impl Slot {
     pub(super) fn new(role: Role, peer: Option<SocketAddr>) -> Self {
-        Self { role, leftover: Vec::new(), armed: None, is_changed: false, peer, listener: 0, handler: u32::MAX, about: None, grant: None }
+        Self {
+            role,
+            leftover: Vec::new(),
+            armed: None,
+            is_changed: false,
+            peer,
+            listener: 0,
+            handler: u32::MAX,
+            about: None,
+            grant: None,
+        }
     }
 
     /// What the TLS handshake of a client has shown; `None` for a plain connection.

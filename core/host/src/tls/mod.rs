@@ -68,7 +68,7 @@ impl Tls {
 
     /// New connections get what `other` has: to backends, and with `has_servers` those of listeners too; what clients of the latter may
     /// resume is forgotten then.
-    pub(crate) fn adopt(&self, other: Self, has_servers: bool) {
+    pub(crate) fn adopt(&self, other: &Self, has_servers: bool) {
         if has_servers {
             *self.0.servers.write().unwrap_or_else(PoisonError::into_inner) = other.servers();
         }
