@@ -222,16 +222,19 @@ impl Hand<'_> {
                     } else {
                         (Vec::new(), Some(Part::Whole))
                     };
+                    let mut sent = 0;
                     if !own.is_empty() {
                         let own = stream.encode(self.codec, &own);
+                        sent += own.len();
                         server.conn.send_content(self.now, self.timeouts, &own);
                     }
                     if let Some(part) = shared {
                         let event = stream.encode_shared(self.codec, self.gzipped, message, part);
+                        sent += event.len();
                         server.conn.send_shared(self.now, self.timeouts, event);
                     }
                     if let Some(line) = &mut server.line {
-                        line.bytes += message.sse.len() as u64;
+                        line.bytes += sent as u64;
                     }
                 }
                 Exchange::Poll(poll) => {

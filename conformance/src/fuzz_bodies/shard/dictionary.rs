@@ -36,7 +36,7 @@ const REQUESTS: [&str; 30] = [
     "GET /a.txt HTTP/1.1\r\nhost: x\r\nrange: bytes=0-3\r\n\r\n",
     "HEAD /b.html HTTP/1.1\r\nhost: x\r\nif-none-match: *\r\n\r\n",
     "GET /c%20d.js HTTP/1.1\r\nhost: x\r\naccept-encoding: gzip, br;q=0.5\r\n\r\n",
-    "GET /-/sse?topic=a&topic=b HTTP/1.1\r\nhost: x\r\n\r\n",
+    "GET /-/sse?topic=a&topic=b HTTP/1.1\r\nhost: x\r\naccept-encoding: gzip\r\n\r\n",
     "GET /-/sse?topic=a HTTP/1.1\r\nhost: x\r\nlast-event-id: 1-2.3\r\n\r\n",
     "GET /-/poll?topic=a&position=0&wait=1 HTTP/1.1\r\nhost: x\r\n\r\n",
     "POST /-/publish/a HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\n\"a\"",
