@@ -1,9 +1,9 @@
-//! RFC 6455: what holds for all that a peer may send. The tables small enough to be walked through entirely are in
-//! `tables.rs`, UTF-8 is in `utf8.rs`, pings and pongs are in
-//! `control.rs`, messages in pieces in `pieces.rs`.
+//! RFC 6455: what holds for all that a peer may send. The tables small enough to be walked through entirely are in `tables.rs`, UTF-8 is
+//! in `utf8.rs`, pings and pongs are in `control.rs`, messages in pieces in `pieces.rs`, what only one role does is in `roles.rs`.
 
 mod control;
 mod pieces;
+mod roles;
 mod tables;
 mod utf8;
 
