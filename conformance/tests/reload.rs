@@ -197,7 +197,7 @@ fn chat(pool: usize, upstream: usize) -> Handler {
 fn routes(below: &str, pool: usize, upstream: usize) -> Vec<(String, Handler, Option<Policy>)> {
     let relay = Proxy { upstream, reads_websockets: true, ..Proxy::default() };
     let all = [
-        ("sse", Handler::EventStream),
+        ("sse", Handler::EventStream { compress: false }),
         ("poll", Handler::LongPoll),
         ("ws", Handler::WebSocket(WebSocket::default())),
         ("echo", Handler::Echo(None)),
