@@ -189,6 +189,52 @@ handlers:
     }
 
     #[test]
+    fn authorizers_are_inherited_from_paths_then_from_stars() {
+        let main = r#"
+listen: [127.0.0.1:8080]
+routing:
+  a.example.org/x: page@one
+  a.example.org/x/y: page
+  a.example.org/z: page
+  "*.example.org": page@two
+  "*": page@three
+  b.example.net: page
+  c.example.org/w: page@default
+networks:
+  one: [10.1.0.0/16]
+  two: [10.2.0.0/16]
+  three: [10.3.0.0/16]
+authorizers:
+  one: !SourceIp {allowed-network: one}
+  two: !SourceIp {allowed-network: two}
+  three: !SourceIp {allowed-network: three}
+handlers:
+  page: !EmptyGif
+"#;
+        let (text, notes) = import("authorizers", &[("main.yaml", main)]);
+        assert_eq!(notes, Vec::<String>::new());
+        let routes: Vec<_> = text.split("[[routes]]").skip(1).collect();
+        for (host, prefix, access) in [
+            ("a.example.org", "/x", Some("10.1.")),
+            ("a.example.org", "/x/y", Some("10.1.")),
+            ("a.example.org", "/z", Some("10.2.")),
+            // No other host is tried, and what is not there is not for everybody either.
+            ("a.example.org", "/", Some("10.2.")),
+            ("b.example.net", "/", Some("10.3.")),
+            ("c.example.org", "/w", None),
+            ("example.org", "/", Some("10.2.")),
+            ("*.example.org", "/", Some("10.2.")),
+        ] {
+            let head = format!("host = \"{host}\"\nprefix = \"{prefix}\"\n");
+            let route = routes.iter().find(|route| route.contains(&head)).unwrap_or_else(|| panic!("{head} in {text}"));
+            match access {
+                Some(network) => assert!(route.contains(&format!("access = {{ allow = [\"{network}")), "{route}"),
+                None => assert!(!route.contains("access = "), "{route}"),
+            }
+        }
+    }
+
+    #[test]
     fn an_empty_file_listens_on_nothing_special() {
         let (text, notes) = import("empty", &[("main.yaml", "{}")]);
         assert!(text.contains("no routes") && notes.len() == 1, "{text} {notes:?}");
