@@ -43,9 +43,11 @@ impl Timing for Clients {
 impl Runtime for Clients {
     type Stream = Client;
 
-    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<(Accepted, Client)> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, Client)> {
         self.is_expected = !self.is_expected;
         if !self.is_expected {
+            // Ask again the next time.
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         // Its home is the second of two shards.
