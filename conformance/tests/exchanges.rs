@@ -71,6 +71,20 @@ fn few_are_told_at_a_time_that_users_are_inactive() {
     }
 }
 
+#[test]
+fn no_more_than_a_thousand_messages_are_published_at_once() {
+    let messages = |count| vec!["{\"topic\":\"a\",\"data\":1}"; count].join(",");
+    let text = format!(
+        "== Many\nnew: a limit\napi POST /v1/publish [{}] -> 400\napi POST /v1/publish [{}] -> 204\n",
+        messages(1001),
+        messages(1000)
+    );
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exchanges-batch");
+    for row in rows_of("batch", &text) {
+        play(&row, &mut Memory::new(&row, 3, &directory)).unwrap_or_else(|why| panic!("{why}"));
+    }
+}
+
 /// From one seed, with the real drivers, against a reference that is written to be understood.
 #[test]
 fn users_live_as_the_reference_says() {

@@ -8,11 +8,13 @@
 //! | `PUT`, `DELETE` `/v1/connection/ID/users` | users; none | tells the connection what they do, or no longer |
 //! | `PUT` `/v1/user/USER/users` | users | tells connections that are told already about these too |
 //! | `POST` `/v1/publish/TOPIC` | JSON | publishes |
+//! | `POST` `/v1/publish` | `[{"topic","data"}]`, each also with `"user"` or `"connection"` | publishes all of them, or none |
 //! | `POST` `/v1/lattice/NAMESPACE` | an update | updates |
 //! | `POST` `/v1/connection/ID/publish/TOPIC`, `/v1/user/USER/publish/TOPIC` | JSON | to one connection, to one user's |
 //! | `DELETE` `/v1/connection/ID`, `/v1/user/USER` | `{"code","reason"}` or none | closes it, or all of the user's |
 //! | `GET` `/v1/connection/ID/subscriptions` | none | the topics of a connection |
 //! | `POST` `/v1/users/status` | users | what they do |
+//! | `GET` `/v1/users/status` | none | what all do who have a session |
 
 use crate::http1::Method;
 use crate::session::is_user;
@@ -31,12 +33,16 @@ pub enum Request {
     DisconnectUser(String),
     /// A topic.
     Publish(String),
+    /// Several messages.
+    PublishAll,
     /// A connection, and a topic.
     PublishToConnection(String, String),
     /// A user, and a topic.
     PublishToUser(String, String),
     /// What users do.
     Status,
+    /// What all do who have a session.
+    StatusOfAll,
     /// A connection, and a topic.
     Subscribe(String, String),
     /// The topics of a connection.
@@ -71,11 +77,18 @@ impl Request {
     /// See [`Refusal`].
     pub fn parse(method: Method<'_>, path: &str) -> Result<Self, Refusal> {
         let rest = path.strip_prefix("/v1/").ok_or(Refusal::Unknown)?;
+        if rest == "publish" {
+            return one(method, Method::Post, "POST", Self::PublishAll);
+        }
         let (kind, rest) = rest.split_once('/').ok_or(Refusal::Unknown)?;
         match kind {
             "publish" => one(method, Method::Post, "POST", Self::Publish(topic(rest)?)),
             "lattice" => one(method, Method::Post, "POST", Self::Update(namespace(rest)?)),
-            "users" if rest == "status" => one(method, Method::Post, "POST", Self::Status),
+            "users" if rest == "status" => match method {
+                Method::Get => Ok(Self::StatusOfAll),
+                Method::Post => Ok(Self::Status),
+                _ => Err(Refusal::Method("GET, POST")),
+            },
             "user" => {
                 let (user, rest) = rest.split_once('/').unwrap_or((rest, ""));
                 if !is_user(user) {
@@ -123,6 +136,7 @@ impl Request {
         match self {
             Self::Attach(..)
             | Self::Publish(_)
+            | Self::PublishAll
             | Self::PublishToConnection(..)
             | Self::PublishToUser(..)
             | Self::Status
@@ -132,6 +146,7 @@ impl Request {
             Self::Detach(..)
             | Self::DisconnectConnection(_)
             | Self::DisconnectUser(_)
+            | Self::StatusOfAll
             | Self::Subscribe(..)
             | Self::Subscriptions(_)
             | Self::Unsubscribe(..)
@@ -203,6 +218,10 @@ mod tests {
             (Method::Post, "/v1/user/u1/publish/a/b", Ok(Request::PublishToUser("u1".into(), topic))),
             (Method::Delete, "/v1/connection/X-1", Ok(Request::DisconnectConnection(id))),
             (Method::Post, "/v1/users/status", Ok(Request::Status)),
+            (Method::Get, "/v1/users/status", Ok(Request::StatusOfAll)),
+            (Method::Put, "/v1/users/status", Err(Refusal::Method("GET, POST"))),
+            (Method::Post, "/v1/publish", Ok(Request::PublishAll)),
+            (Method::Get, "/v1/publish", Err(Refusal::Method("POST"))),
             (Method::Get, "/v2/users/status", Err(Refusal::Unknown)),
             (Method::Get, "/v1", Err(Refusal::Unknown)),
         ] {

@@ -213,6 +213,11 @@ impl<C: Copy + Ord> Sessions<C> {
         self.events.pop_front()
     }
 
+    /// All who have a session.
+    pub fn users(&self) -> impl Iterator<Item = &User> {
+        self.sessions.keys()
+    }
+
     /// How many users have a session.
     pub fn len(&self) -> usize {
         self.sessions.len()

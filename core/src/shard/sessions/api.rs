@@ -22,6 +22,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// A request whose content is arriving, or that waits for others.
 #[derive(Debug)]
@@ -33,6 +34,24 @@ pub(in crate::shard) struct ApiCall {
     /// How many answers are missing.
     missing: usize,
     statuses: BTreeMap<User, Seen>,
+}
+
+/// Messages in one request. Beyond: 400.
+const MESSAGES: usize = 1000;
+/// Users of one shard whose statuses are told without being asked for by name. Beyond: 400.
+const LISTED: usize = 10_000;
+
+/// One of several messages.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item<'a> {
+    topic: String,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    #[serde(default)]
+    user: Option<String>,
+    #[serde(default)]
+    connection: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -151,11 +170,11 @@ impl Shard {
             }
         };
         // Nobody is told apart who has just gone from who never was.
-        let to = |id: &str, order: &dyn Fn(ConnId) -> Order| {
+        let to = |id: &str, order: &dyn Fn(ConnId) -> Order| -> Result<Vec<Asked>, (StatusCode, String)> {
             at(id).map(|place| place.map(|place| Asked::Order(place.shard, order(place.conn))).into_iter().collect())
         };
         let topic = |name: &str| Topic::in_pool(pool as u16, name).map_err(|error| bad(error.to_string()));
-        let body = || match Body::from_content(Some(b"application/json"), content) {
+        let body = |data: &[u8]| match Body::from_content(Some(b"application/json"), data) {
             Ok(body) => Ok(body),
             Err(error) => Err(bad(error.to_string())),
         };
@@ -168,8 +187,8 @@ impl Shard {
                 None => Ok(users.into_iter().map(Into::into).collect()),
             }
         };
-        let message = |label: &str| {
-            let body = body()?;
+        let message = |label: &str, data: &[u8]| {
+            let body = body(data)?;
             let data = core::str::from_utf8(body.bytes()).unwrap_or_default();
             let text = format!("[\"message\",{{\"topic\":{}}},{data}]", Value::from(label));
             Ok::<Bytes, (StatusCode, String)>(text_frame(&text))
@@ -205,13 +224,38 @@ impl Shard {
                 orders if orders.is_empty() => Err((StatusCode::NOT_FOUND, "there is no such connection".into())),
                 orders => Ok(orders),
             },
-            Request::Publish(label) => Ok([Asked::Publish(topic(&label)?, body()?)].into()),
+            Request::Publish(label) => Ok([Asked::Publish(topic(&label)?, body(content)?)].into()),
+            Request::PublishAll => {
+                let messages: Vec<Item<'_>> =
+                    serde_json::from_slice(content).map_err(|error| bad(error.to_string()))?;
+                if messages.len() > MESSAGES {
+                    return Err(bad(format!("no more than {MESSAGES} messages at a time")));
+                }
+                let mut asked = Vec::with_capacity(messages.len());
+                for Item { topic: label, data, user, connection } in messages {
+                    let (topic, data) = (topic(&label)?, data.get().as_bytes());
+                    match (user, connection) {
+                        (None, None) => asked.push(Asked::Publish(topic, body(data)?)),
+                        (Some(user), None) if is_user(&user) => {
+                            let frame = message(&label, data)?;
+                            asked.push(Asked::Order(home(&user), Order::SendUser(user.into(), frame)));
+                        }
+                        (Some(user), None) => return Err(bad(format!("{user:?} is no user"))),
+                        (None, Some(id)) => {
+                            let frame = message(&label, data)?;
+                            asked.extend(to(&id, &|conn| Order::Send(conn, frame.clone()))?);
+                        }
+                        (Some(_), Some(_)) => return Err(bad("a message is for a user or for a connection".into())),
+                    }
+                }
+                Ok(asked)
+            }
             Request::PublishToConnection(id, label) => {
-                let frame = message(&label)?;
+                let frame = message(&label, content)?;
                 to(&id, &|conn| Order::Send(conn, frame.clone()))
             }
             Request::PublishToUser(user, label) => {
-                Ok([Asked::Order(home(&user), Order::SendUser(user.into(), message(&label)?))].into())
+                Ok([Asked::Order(home(&user), Order::SendUser(user.into(), message(&label, content)?))].into())
             }
             Request::Attach(id, label) => {
                 let (name, delta) = (name(&label)?, delta()?);
@@ -236,6 +280,10 @@ impl Shard {
             Request::Status => {
                 let orders = self.by_home(users()?).into_iter();
                 Ok(orders.map(|(home, users)| Asked::Order(home, Order::Status(users))).collect())
+            }
+            Request::StatusOfAll => {
+                let shards = 0..self.shards;
+                Ok(shards.map(|shard| Asked::Order(shard, Order::StatusOfAll(LISTED))).collect())
             }
             Request::DisconnectConnection(id) => {
                 let (code, reason) = farewell()?;
@@ -279,7 +327,7 @@ impl Shard {
 
     fn answer_api(&mut self, now: Now, conn: ConnId) {
         let Some(call) = self.api_call(conn) else { return };
-        if call.request == Request::Status {
+        if matches!(call.request, Request::Status | Request::StatusOfAll) {
             let statuses = call.statuses.iter().map(|(user, seen)| (user.to_string(), seen.status.as_str().into()));
             let json = Value::Object(statuses.collect()).to_string();
             return self.answer_json(now, conn, &json);

@@ -129,6 +129,15 @@ impl Shard {
                 let statuses = users.iter().map(seen).collect();
                 return self.reply(reply, Outcome::Statuses(statuses));
             }
+            Order::StatusOfAll(limit) if pool.sessions.len() > limit => {
+                let reason = format!("more than {limit} users have a session: name those you want to know about");
+                return self.reply(reply, Outcome::Refused(400, reason));
+            }
+            Order::StatusOfAll(_) => {
+                let users = pool.sessions.users().cloned().collect();
+                return self
+                    .handle_session_mail(now, SessionMail { pool: index as u16, reply, order: Order::Status(users) });
+            }
             order => return self.handle_order(now, index, reply, order),
         }
         self.reply(reply, Outcome::Done);

@@ -91,6 +91,8 @@ pub enum Order {
     SendUser(User, Bytes),
     /// To users: what they do is asked.
     Status(Vec<User>),
+    /// To a shard: what all do who are at home there and have a session, if they are no more than so many.
+    StatusOfAll(usize),
     /// To a connection: follow this topic.
     Subscribe(ConnId, Topic),
     /// To a connection: which topics it follows.
