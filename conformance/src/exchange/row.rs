@@ -94,7 +94,7 @@ impl Row {
     ///
     /// # Panics
     /// It is not understood.
-    pub(crate) fn load(&self, threads: u16, addresses: &[String; 5], directory: &Path) -> Config {
+    pub fn load(&self, threads: u16, addresses: &[String; 5], directory: &Path) -> Config {
         std::fs::create_dir_all(directory).unwrap();
         let file = directory.join(format!("{}.toml", self.place.replace([':', '.'], "-")));
         std::fs::write(&file, self.config(threads, addresses)).unwrap();
