@@ -77,7 +77,7 @@ class Backend:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
-                backend.asked.put((self.path, dict(self.headers.items()), body))
+                backend.asked.put((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
                 if hook := backend.hooks.get(self.path):
                     hook(json.loads(body))
                 status, kind, content = backend.answers.get(self.path, (200, "application/json", body))
