@@ -240,6 +240,7 @@ impl Shard {
     }
 
     /// What to do with a connection's socket. [`close`](Interest::close) for an unknown one.
+    #[inline]
     pub fn interest(&self, conn: ConnId) -> Interest {
         let Some(slot) = self.slots.get(conn) else { return Interest { close: true, ..Interest::default() } };
         let mut interest = slot.interest();
@@ -249,6 +250,7 @@ impl Shard {
     }
 
     /// Whether there is room for more of a connection's bytes, and for the answers to them.
+    #[inline]
     fn has_room(&self, slot: &Slot) -> bool {
         let is_answered = matches!(slot.role, slot::Role::Server(_) | slot::Role::WebSocket(_));
         let unsent = slot.unsent().len();

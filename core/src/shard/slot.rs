@@ -201,7 +201,8 @@ impl Slot {
         }
     }
 
-    #[inline]
+    /// Asked several times for every event: each place needs only some of it.
+    #[inline(always)]
     pub(super) fn interest(&self) -> Interest {
         match &self.role {
             Role::Client(client) => client.conn.interest(),

@@ -359,7 +359,7 @@ impl WebSocketConn {
     }
 
     /// What the host should do.
-    #[inline]
+    #[inline(always)]
     pub fn interest(&self) -> Interest {
         let write = !self.out.is_empty();
         let none = Interest::default();
