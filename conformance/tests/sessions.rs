@@ -146,32 +146,6 @@ fn watchers_are_told_newer_stamps_whatever_the_clock_says() {
     assert_eq!(presence, Presence::default());
 }
 
-/// An event costs the same whether 10 sessions are idle or 100,000: each of them is looked at only when it is its turn.
-#[test]
-fn idle_sessions_cost_nothing() {
-    let steps = |idle: usize| {
-        let mut sessions = Sessions::<usize>::new(Timeouts { connected: 3600 * SECOND, ..Timeouts::default() });
-        let now = Now::default();
-        for user in 0..idle {
-            sessions.connect(now, user, &user.to_string().into());
-        }
-        while sessions.poll_event().is_some() {}
-        let began = std::time::Instant::now();
-        let user: User = "busy".into();
-        for conn in 0..2000 {
-            sessions.connect(now, idle + conn, &user);
-            sessions.activate(now, &user, SECOND);
-            sessions.handle_timeout(now);
-            sessions.disconnect(idle + conn, &user);
-        }
-        began.elapsed()
-    };
-    steps(10);
-    let (few, many) = (steps(10), steps(100_000));
-    // A tree is a little deeper. Work for each session would be a thousand times more.
-    assert!(many < few * 20, "{few:?} for few, {many:?} for many");
-}
-
 #[test]
 fn homes_are_spread() {
     let mut load = BTreeMap::new();

@@ -8,8 +8,8 @@ use core::time::Duration;
 
 /// How often a backend is told before it is given up: for about a quarter of an hour.
 const ATTEMPTS: u8 = 10;
-/// How many are remembered. Beyond: nobody is told of further ones.
-const LIMIT: usize = 65_536;
+/// How many are remembered: more than a shard has connections, so that all can become inactive at once. Beyond: nobody is told of further ones.
+const LIMIT: usize = 250_000;
 
 /// Inactivity that backends have not heard of yet: one entry for each user and backend, whatever happened before.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
