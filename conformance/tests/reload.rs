@@ -341,3 +341,22 @@ fn who_waits_to_be_admitted_is_asked_by_the_new_rules() {
     assert!(world.told(3).starts_with("GET /check "));
     assert!(world.written(waiting).ends_with("\r\n\r\n1"));
 }
+
+#[test]
+fn who_waits_to_be_admitted_is_answered_by_narrower_limits_too() {
+    let policy = Policy {
+        authorize: Some(Authorize { upstream: 0, path: "/check".into(), copy: Arc::new([]) }.into()),
+        ..Policy::default()
+    };
+    let route = || vec![("/".to_owned(), proxy(0), Some(policy.clone()))];
+    let mut world = World::new(config(vec![upstream("app", 1)], &[], route()));
+    world.silent = vec![1];
+    let waiting = world.ask(0, &format!("GET /{} HTTP/1.1\r\nhost: a", "a".repeat(1000)));
+    let mut narrow = config(vec![upstream("app", 1)], &[], route());
+    narrow.limits.http.head_bytes = 500;
+    world.configure(narrow, [0, 1]);
+    let asked = *world.backends.keys().next().unwrap();
+    world.shards[asked.0].handle_read(now(), asked.1, &mut answer(1, b"GET / HTTP/1.1\r\n\r\n").unwrap());
+    world.run();
+    assert!(world.written(waiting).starts_with("HTTP/1.1 431 "));
+}

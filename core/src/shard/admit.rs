@@ -279,9 +279,12 @@ impl Shard {
 
     /// A request that has waited goes on.
     pub(super) fn readmit(&mut self, now: Now, conn: ConnId, held: &[u8], passed: Passed) {
-        // It was read before, so it is read the same way again.
-        if let Ok((_, Some(Part::Head(head, framing)))) = RequestDecoder::new(self.http).decode(held) {
-            self.dispatch(now, conn, &head, framing, passed);
+        match RequestDecoder::new(self.http).decode(held) {
+            Ok((_, Some(Part::Head(head, framing)))) => self.dispatch(now, conn, &head, framing, passed),
+            // It was read before, so that it is complete.
+            Ok(_) => {}
+            // A new configuration has narrower limits.
+            Err(error) => self.refuse(now, conn, error.status(), &error.to_string()),
         }
     }
 
