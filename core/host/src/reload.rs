@@ -63,7 +63,8 @@ impl Reload {
     fn adopt(&mut self, mut new: Settings) -> Result<Vec<String>, Failure> {
         let mut notes = std::mem::take(&mut new.warnings);
         let old = &self.settings;
-        if !has_same_sockets(old, &new) {
+        let has_same_sockets = has_same_sockets(old, &new);
+        if !has_same_sockets {
             notes.push(format!("the listeners, or the names under [tls], have changed: {LATER}"));
             keep_sockets(old, &mut new);
         }
@@ -84,7 +85,11 @@ impl Reload {
         number_clients(old, &mut new)?;
         let tls = Tls::load(&new.tls)?;
         let next = old.config.succeeded_by(new.config);
-        let next = next.map_err(|_| too_much())?;
+        let mut next = next.map_err(|_| too_much())?;
+        if !has_same_sockets {
+            // Pools keep their numbers; one that has gone is stopped, and its listener serves nobody until it is back.
+            next.listeners.clone_from(&old.config.listeners);
+        }
         self.passwords.keep(&password_files(&next))?;
         self.tls.adopt(&tls, old.tls.servers != new.tls.servers);
         self.door.adopt(&next);
@@ -105,9 +110,10 @@ fn too_much() -> Failure {
     Failure::new(format!("too much has changed since the start: {LATER}"))
 }
 
-/// The files of passwords that some route names.
+/// The files of passwords that some route names. Not those of routes that have gone: they may have gone, too.
 pub(crate) fn password_files(config: &Config) -> Vec<Arc<str>> {
-    let logins = config.policies.iter().filter_map(|policy| policy.basic_auth.as_ref());
+    let policies = config.routes.iter().filter_map(|route| config.policies.get(route.to.policy?));
+    let logins = policies.filter_map(|policy| policy.basic_auth.as_ref());
     logins.map(|login| Arc::clone(&login.file)).collect()
 }
 
@@ -127,14 +133,6 @@ fn keep_sockets(old: &Settings, new: &mut Settings) {
     new.listeners = old.listeners.clone();
     new.tls.servers = old.tls.servers.clone();
     new.config.https_port = old.config.https_port;
-    new.config.listeners = old.config.listeners.clone();
-    for listener in &mut new.config.listeners {
-        let Some(number) = listener.pool else { continue };
-        let name = old.config.pools.get(number).map(|pool| &pool.name);
-        let now = new.config.pools.iter().position(|pool| Some(&pool.name) == name);
-        // One whose pool has gone serves nobody.
-        listener.pool = Some(now.unwrap_or(usize::MAX));
-    }
 }
 
 /// Gives the TLS towards backends the numbers that connections under way know.
@@ -161,4 +159,72 @@ fn number_clients(old: &Settings, new: &mut Settings) -> Result<(), Failure> {
     }
     new.tls.clients = clients;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use brolly_core::driver::fleet;
+    use brolly_core::rng::Seed;
+    use std::fs;
+    use std::path::Path;
+
+    const LISTEN: &str = "[[listeners]]\naddress = \"127.0.0.1:8080\"\n";
+    const POOL: &str = "[[listeners]]\naddress = \"127.0.0.1:8081\"\nsession_pool = \"chat\"\n[session_pools.chat]\n";
+
+    fn with_file<T>(name: &str, then: impl FnOnce(&dyn Fn(&str) -> Settings, &Path) -> T) -> T {
+        let folder = std::env::temp_dir().join(format!("brolly-reload-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let settings = |text: &str| {
+            fs::write(folder.join("a.toml"), text).unwrap();
+            config::load(&folder.join("a.toml")).unwrap()
+        };
+        let result = then(&settings, &folder);
+        fs::remove_dir_all(&folder).unwrap();
+        result
+    }
+
+    fn reload(settings: Settings) -> Reload {
+        let tls = Tls::load(&settings.tls).unwrap();
+        let (_, control) = fleet(&Arc::new(settings.config.clone()), Seed([0; 32]), 1);
+        let door = Door::new(&settings.config, &settings.listeners, tls.clone());
+        let passwords = Passwords::open(&password_files(&settings.config)).unwrap();
+        Reload { path: None, settings, control, door, tls, passwords }
+    }
+
+    /// Or it would serve what is for the public.
+    #[test]
+    fn a_listener_whose_pool_has_gone_serves_nobody_until_it_is_back() {
+        with_file("pool", |settings, _| {
+            let with_pool = [LISTEN, POOL].concat();
+            let mut reload = reload(settings(&with_pool));
+            for (text, is_stopped, has_notes) in
+                [(LISTEN, true, true), (LISTEN, true, true), (&with_pool, false, false), (LISTEN, true, true)]
+            {
+                assert_eq!(!reload.adopt(settings(text)).unwrap().is_empty(), has_notes);
+                let config = &reload.settings.config;
+                let pool = config.listeners[1].pool.and_then(|number| config.pools.get(number)).unwrap();
+                assert_eq!((&*pool.name, pool.is_stopped), ("chat", is_stopped));
+                assert_eq!(config.listeners[0].pool, None);
+            }
+        });
+    }
+
+    #[test]
+    fn passwords_of_a_route_that_has_gone_are_not_asked_for_again() {
+        with_file("passwords", |settings, folder| {
+            let users = folder.join("users");
+            let hash = "$5$rounds=1000$saltsaltsaltsalt$6JG2pT4dwkds3RjqH0K9RfPbS8JlhlSRGw9PqEKkw.8";
+            fs::write(&users, format!("ann:{hash}\n")).unwrap();
+            let route = format!(
+                "[[routes]]\nhandler = \"echo\"\nbasic_auth = {{ file = \"{}\", realm = \"a\" }}\n",
+                users.display()
+            );
+            let mut reload = reload(settings(&[LISTEN, &route].concat()));
+            fs::remove_file(&users).unwrap();
+            assert_eq!(reload.passwords.reload().len(), 1);
+            reload.adopt(settings(LISTEN)).unwrap();
+            assert_eq!(reload.passwords.reload(), Vec::<String>::new());
+        });
+    }
 }
