@@ -4,6 +4,7 @@
 //! * `src/bin/compare.rs`: brolly beside other servers and beside the floor, CPU time per operation;
 //! * `src/bin/instructions.rs`: instructions per operation, under callgrind;
 //! * [`floor`], [`load`]: the two ends of those runs, also as programs of their own for use by hand;
+//! * `peers/`: echo servers by other libraries, a package of their own;
 //! * [`servers`]: throw-away instances of everything that is compared;
 //! * [`process`]: what the system says about a process.
 
