@@ -43,7 +43,9 @@ fn missing(check: &str) -> Option<String> {
             .strip_prefix("== ")
             .is_some_and(|row| row == name || row.strip_prefix(name).is_some_and(|rest| rest.starts_with(": "))),
         Some((_, "py")) => line == format!("@check(\"{name}\")"),
-        Some((_, "js" | "mjs")) => line.starts_with(&format!("test(\"{name}\"")),
+        Some((_, "js" | "mjs")) => {
+            ["test", "check", "on"].iter().any(|word| line.starts_with(&format!("{word}(\"{name}\"")))
+        }
         _ => false,
     };
     if text.lines().map(str::trim).any(is_there) { None } else { Some(format!("{file} has no check `{name}`")) }
