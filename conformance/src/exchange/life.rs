@@ -63,7 +63,8 @@ pub fn live(seed: u64, rounds: usize, world: &mut dyn World) -> Result<Summary, 
     }
     // Whoever has to hear of inactivity hears of it in the end.
     life.can_fail = false;
-    life.wait(20)?;
+    // Longer than the longest wait between two attempts.
+    life.wait(300)?;
     life.compare()?;
     match life.reference.owed.first() {
         Some(user) => Err(format!("nobody was told that {user} is inactive")),
