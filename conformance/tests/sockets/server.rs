@@ -1,8 +1,8 @@
 //! The binaries under test: built, started, talked to, compared.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -112,11 +112,11 @@ impl Binary {
         self.listening(Process(child.unwrap()), port)
     }
 
-    /// Waits until a process listens on `port`.
+    /// Waits until a process serves `port`, and with it all else that it listens on.
     pub(crate) fn listening(&self, process: Process, port: u16) -> Server {
         let mut server = Server { process, port };
         let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while hang_up(port).is_err() {
             assert_eq!(server.process.0.try_wait().unwrap(), None, "{} ended at once", self.name);
             assert!(Instant::now() < deadline, "{} does not listen", self.name);
             sleep(Duration::from_millis(10));
@@ -202,6 +202,14 @@ pub(crate) fn post(target: &str, kind: &str, content: &str) -> String {
     format!(
         "POST {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{content}"
     )
+}
+
+/// Connects, says nothing, and waits until that is noticed. A socket takes connections before the process has opened the next one.
+fn hang_up(port: u16) -> io::Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.shutdown(Shutdown::Write)?;
+    stream.read_to_end(&mut Vec::new()).map(drop)
 }
 
 /// A connection. Whatever is expected from it must come soon.
