@@ -67,6 +67,8 @@ pub(crate) struct Knobs {
     pub(crate) wild: u64,
     /// When all shards are told to shut down, if in the middle of things, and the grace.
     pub(crate) shutdown: Option<(u64, u64)>,
+    /// When all shards get another configuration with the same routes, in order.
+    pub(crate) reloads: Vec<u64>,
     pub(crate) limits: Limits,
 }
 
@@ -74,7 +76,12 @@ impl Knobs {
     pub(crate) fn new(random: &mut Random) -> Self {
         let trouble = |random: &mut Random, most: u64| if random.chance(50) { 0 } else { random.between(1, most) };
         let wild = random.pick(&[SECOND / 10, 2 * SECOND, 20 * SECOND]);
+        // Without a draw of its own, so that seeds that are kept mean what they meant.
+        let mut apart = random.clone();
+        let mut reloads: Vec<_> = (0..apart.pick(&[0, 0, 1, 3])).map(|_| apart.below(2 * wild)).collect();
+        reloads.sort_unstable();
         Self {
+            reloads,
             shards: random.pick(&[1, 2, 2, 3]),
             reads: random.pick(&[Sizes::One, Sizes::Few, Sizes::Any, Sizes::Full]),
             writes: random.pick(&[Sizes::One, Sizes::Few, Sizes::Any, Sizes::Full]),
@@ -114,6 +121,7 @@ impl Knobs {
             delay: 0,
             wild: SECOND / 10,
             shutdown: None,
+            reloads: Vec::new(),
             limits: Limits::default(),
             ..Self::new(random)
         }

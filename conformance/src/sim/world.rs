@@ -1,6 +1,6 @@
 //! One world: shards with their real drivers, peers, and an executor that decides by lot who is next.
 
-use super::knobs::{Knobs, SECOND};
+use super::knobs::{Knobs, MILLISECOND, SECOND};
 use super::ledger::Ledger;
 use super::net::{Alarm, Canary, Net};
 use super::peers::backend::Backend;
@@ -17,6 +17,7 @@ use brolly_core::config::Config;
 use brolly_core::driver::{Control, Driver, fleet};
 use brolly_core::rng::Seed;
 use brolly_core::shard::Usage;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -81,6 +82,10 @@ pub(crate) struct World {
     net: Rc<Net>,
     runners: Vec<Runner>,
     control: Control,
+    /// As the shards were told last, and when they get others, or the same once more: not all of them have had room for it.
+    config: Arc<Config>,
+    reloads: VecDeque<u64>,
+    is_untold: bool,
     peers: Vec<Option<Box<dyn Peer>>>,
     /// Who takes a connection to a backend, if it is nobody by chance.
     backend: Option<MakeBackend>,
@@ -170,7 +175,7 @@ impl World {
 
     fn new(knobs: Knobs, mut random: Random, peers: Vec<Box<dyn Peer>>, canary: Option<Canary>) -> Self {
         let config = site::config(knobs.limits.clone());
-        let shutdown = knobs.shutdown;
+        let (shutdown, reloads) = (knobs.shutdown, knobs.reloads.clone().into());
         let net = Net::new(knobs, &mut random);
         net.canary.set(canary);
         let (runners, control) = runners(&config, &net, &mut random);
@@ -179,6 +184,9 @@ impl World {
             runners,
             net,
             control,
+            config,
+            reloads,
+            is_untold: false,
             peers: peers.into_iter().map(Some).collect(),
             backend: None,
             ledger: Ledger::default(),
@@ -251,6 +259,7 @@ impl World {
         let end = self.net.now.get() + nanos;
         while self.ledger.faults().is_empty() {
             self.shut_down();
+            self.reload();
             if self.step() {
                 // Every shard is looked at again and again; after every single step would take as long as all the rest.
                 if self.steps.is_multiple_of(8) {
@@ -262,7 +271,7 @@ impl World {
             let alarm = self.net.alarms.borrow().first_key_value().map(|((at, _), _)| *at);
             let timer = self.net.timers.borrow().iter().flatten().map(|(at, _)| *at).min();
             let order = self.shutdown.filter(|_| !self.is_told).map(|(at, _)| at);
-            let next = [alarm, timer, order].into_iter().flatten().min();
+            let next = [alarm, timer, order, self.reloads.front().copied()].into_iter().flatten().min();
             match next.filter(|at| *at <= end) {
                 Some(at) => self.go_on(at),
                 None => {
@@ -349,6 +358,35 @@ impl World {
                 None => Box::new(Backend::new(random, wire)),
             }));
             self.net.runnable.borrow_mut().insert(id);
+        }
+    }
+
+    /// The same routes, to upstreams that are others every second time: nobody may notice.
+    fn reload(&mut self) {
+        let now = self.net.now.get();
+        if self.reloads.front().is_none_or(|at| now < *at) {
+            return;
+        }
+        self.reloads.pop_front();
+        if self.is_untold {
+            return self.tell();
+        }
+        let mut new = Arc::unwrap_or_clone(site::config(self.net.knobs.limits.clone()));
+        if self.config.generation.is_multiple_of(2) {
+            new.upstreams.iter_mut().for_each(|upstream| upstream.idle_connection_timeout += Duration::from_nanos(1));
+        }
+        match self.config.succeeded_by(new) {
+            Ok(next) => self.config = Arc::new(next),
+            Err(error) => return self.ledger.fault(format!("{error:?}")),
+        }
+        self.tell();
+    }
+
+    /// Until all mailboxes have had room for it; not at once again, as the host does it: mail that is there has to be read first.
+    fn tell(&mut self) {
+        self.is_untold = !self.control.configure(&self.config);
+        if self.is_untold {
+            self.reloads.push_front(self.net.now.get() + MILLISECOND);
         }
     }
 
