@@ -1,6 +1,8 @@
 //! Checks of what brolly says and does: see `tests/` too.
 
 #[cfg(not(loom))]
+mod cargo;
+#[cfg(not(loom))]
 pub mod exchange;
 #[cfg(not(loom))]
 pub mod fuzz_bodies;
@@ -12,3 +14,6 @@ pub mod sim;
 pub mod simulate;
 #[cfg(not(loom))]
 pub mod table;
+
+#[cfg(not(loom))]
+pub use cargo::cargo;

@@ -85,8 +85,7 @@ fn differential(options: &[String]) -> ExitCode {
 
 /// Measuring wants optimised programs, which are built apart.
 fn peers(options: &[String]) -> ExitCode {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut compare = std::process::Command::new(cargo);
+    let mut compare = brolly_conformance::cargo();
     compare.args(["run", "--release", "--quiet", "-p", "brolly-benches", "--bin", "compare", "--"]).args(options);
     match compare.current_dir(env!("CARGO_MANIFEST_DIR")).status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,

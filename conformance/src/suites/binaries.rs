@@ -1,7 +1,7 @@
 //! The two binaries, as cargo builds them.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 pub(super) const NAMES: [&str; 2] = ["brolly", "brolly-smol"];
 
@@ -39,8 +39,7 @@ pub(super) fn example(root: &Path, binary: &Binary) -> Result<PathBuf, String> {
 
 /// What cargo builds with these arguments.
 fn cargo_build(root: &Path, arguments: &[&str]) -> Result<Vec<PathBuf>, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
+    let mut build = brolly_conformance::cargo();
     build.current_dir(root).arg("build").args(arguments).arg("--message-format=json-render-diagnostics");
     let output = build.stderr(Stdio::inherit()).output().map_err(|error| format!("cannot run cargo: {error}"))?;
     if !output.status.success() {

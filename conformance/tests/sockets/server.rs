@@ -21,7 +21,7 @@ pub(crate) struct Binary {
 pub(crate) fn binaries() -> &'static [Binary; 2] {
     static BINARIES: OnceLock<[Binary; 2]> = OnceLock::new();
     BINARIES.get_or_init(|| {
-        let output = Command::new(env!("CARGO"))
+        let output = brolly_conformance::cargo()
             .args(["build", "--profile", "test", "-p", "brolly-tokio", "-p", "brolly-smol"])
             .arg("--message-format=json-render-diagnostics")
             .stderr(Stdio::inherit())
