@@ -163,6 +163,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "[[routes]]\nhandler = 'echo'\nerrors = { 302 = '404.html' }",
         "3: `302` is no error; write a status from 400 to 599, `4xx` or `5xx`",
     ),
+    (
+        "[[routes]]\nhandler = 'echo'\notherwise = { handler = 'websocket' }",
+        "3: `handler` is for WebSockets, `otherwise` for all other requests; write \"files\", say",
+    ),
     ("[[routes]]\nhandler = 'echo'\nintercept = true", "3: `intercept` is for `proxy` routes; remove it"),
     // Who may.
     (

@@ -96,7 +96,13 @@ fn handler(
     let known: Vec<_> = ["handler"].iter().chain(own).copied().chain(general).collect();
     section.only(&known, &format!("`{handler}` routes"))?;
     let otherwise = match section.table("otherwise", "otherwise = { handler = \"files\", root = \"./public\" }")? {
-        Some(other) => Some(self::handler(&other, std::iter::empty(), config, upstreams, directory)?.0),
+        Some(other) => {
+            let (number, _) = self::handler(&other, std::iter::empty(), config, upstreams, directory)?;
+            if let Some(Handler::Echo(_) | Handler::Sessions(_) | Handler::WebSocket(_)) = config.handlers.get(number) {
+                return Err(other.wrong("handler", "is for WebSockets, `otherwise` for all other requests; write \"files\", say"));
+            }
+            Some(number)
+        }
         None => None,
     };
     let number = config.handlers.len();
