@@ -368,6 +368,9 @@ fn write_sessions(handler: &Node, out: &mut Writer) -> Result<(), String> {
     }
     // It compares no `Origin`, and pages of other hosts may depend on that.
     out.comment("as in Swindon, pages of every origin may connect, with the cookies of their users: better name yours");
+    if handler.optional("http-route")?.is_some() {
+        out.comment("this also says for the requests of `otherwise` which pages may read the answers, in place of their backend");
+    }
     out.key("cors", "{ origins = [\"*\"] }");
     Ok(())
 }
