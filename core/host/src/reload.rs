@@ -94,11 +94,14 @@ impl Reload {
         self.tls.adopt(&tls, old.tls.servers != new.tls.servers);
         self.door.adopt(&next);
         let config = Arc::new(next);
-        for _ in 0..ATTEMPTS {
-            if self.control.configure(&config) {
-                break;
+        let is_told = (0..ATTEMPTS).any(|_| {
+            self.control.configure(&config) || {
+                thread::sleep(Duration::from_millis(10));
+                false
             }
-            thread::sleep(Duration::from_millis(10));
+        });
+        if !is_told {
+            notes.push("a thread is too busy to be told of it, and all wait for that: send HUP again".into());
         }
         new.config = Arc::unwrap_or_clone(config);
         self.settings = new;

@@ -99,7 +99,8 @@ fn handler(
         Some(other) => {
             let (number, _) = self::handler(&other, std::iter::empty(), config, upstreams, directory)?;
             if let Some(Handler::Echo(_) | Handler::Sessions(_) | Handler::WebSocket(_)) = config.handlers.get(number) {
-                return Err(other.wrong("handler", "is for WebSockets, `otherwise` for all other requests; write \"files\", say"));
+                return Err(other
+                    .wrong("handler", "is for WebSockets, `otherwise` for all other requests; write \"files\", say"));
             }
             Some(number)
         }
