@@ -20,6 +20,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
+/// More frames than anybody sends: a larger limit is none.
+const MANY: u32 = u32::MAX;
+
 /// The receiving half of an open connection.
 ///
 /// Holds nothing but an incomplete message; when idle, the struct is all.
@@ -30,6 +33,9 @@ pub struct Decoder {
     remaining: u64,
     /// As [`Limits`] has it.
     message_bytes: usize,
+    message_fragments: u32,
+    /// Frames of the incomplete message so far.
+    fragments: u32,
     /// The open frame's masking key, turned so that it begins with the byte for the next payload byte.
     key: [u8; 4],
     utf8: Utf8Validator,
@@ -62,12 +68,18 @@ enum Step {
 
 impl Decoder {
     /// A decoder for the frames that the peer of a `role` sends after the handshake.
-    /// Of the limits, [`message_bytes`](Limits::message_bytes) counts: a decoder has no clock.
+    /// Of the limits, those for messages count: a decoder has no clock.
     pub const fn new(role: Role, limits: Limits) -> Self {
         Self {
             message: Message::None,
             remaining: 0,
             message_bytes: limits.message_bytes,
+            message_fragments: if limits.message_fragments > MANY as usize {
+                MANY
+            } else {
+                limits.message_fragments as u32
+            },
+            fragments: 0,
             key: [0; 4],
             utf8: Utf8Validator::new(),
             role,
@@ -83,7 +95,7 @@ impl Decoder {
     }
 
     /// Gives messages as they come from now on, as [`Item::Piece`]: nothing is held, and
-    /// [`message_bytes`](Limits::message_bytes) does not count. Only a compressed message is collected, within that limit.
+    /// the limits for messages do not count. Only a compressed message is collected, within them.
     ///
     /// Not while a message is incomplete: that one stays what it was.
     pub const fn deliver_pieces(&mut self) {
@@ -202,6 +214,9 @@ impl Decoder {
                 return Err(ProtocolError::UnexpectedContinuation);
             }
             (Opcode::Continuation, Message::Passing(_)) => return Ok(()),
+            (Opcode::Continuation, _) if self.fragments >= self.message_fragments => {
+                return Err(ProtocolError::TooManyFragments);
+            }
             (Opcode::Text | Opcode::Binary, Message::None) if self.in_pieces && header.rsv == 0 => return Ok(()),
             (Opcode::Continuation, _) | (Opcode::Text | Opcode::Binary, Message::None) => {}
             (Opcode::Text | Opcode::Binary, _) => return Err(ProtocolError::UnfinishedMessage),
@@ -243,6 +258,7 @@ impl Decoder {
 
     /// The header of a data frame that is taken piece by piece.
     fn begin(&mut self, header: &FrameHeader) {
+        self.fragments = if header.opcode == Opcode::Continuation { self.fragments.saturating_add(1) } else { 1 };
         match header.opcode {
             Opcode::Text | Opcode::Binary if header.rsv != 0 => {
                 self.message = Message::Deflated(header.opcode, Vec::new());
@@ -289,6 +305,7 @@ impl Decoder {
 
     /// The message whose last frame ended.
     fn finish(&mut self) -> Result<Option<Item<'static>>, ProtocolError> {
+        self.fragments = 0;
         Ok(match mem::replace(&mut self.message, Message::None) {
             Message::None => None,
             Message::Passing(_) => {
@@ -307,7 +324,7 @@ impl Decoder {
     /// Enters a step that is never left.
     fn end(&mut self, step: Step) {
         let (message, utf8) = (Message::None, Utf8Validator::new());
-        *self = Self { message, remaining: 0, key: [0; 4], utf8, step, ..*self };
+        *self = Self { message, remaining: 0, fragments: 0, key: [0; 4], utf8, step, ..*self };
     }
 }
 

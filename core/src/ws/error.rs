@@ -37,6 +37,8 @@ pub enum ProtocolError {
     ReservedOpcode,
     /// More pings and pongs than [`Limits::control_frames_per_second`](super::Limits::control_frames_per_second).
     TooManyControlFrames,
+    /// A message of more frames than [`Limits::message_fragments`](super::Limits::message_fragments).
+    TooManyFragments,
     /// A continuation frame without a message to continue (§5.4).
     UnexpectedContinuation,
     /// A new message before the last frame of the one before (§5.4).
@@ -49,7 +51,7 @@ impl ProtocolError {
         match self {
             Self::InvalidDeflate | Self::InvalidUtf8 => CloseCode::INVALID_DATA,
             Self::MessageTooBig => CloseCode::TOO_BIG,
-            Self::TooManyControlFrames => CloseCode::POLICY,
+            Self::TooManyControlFrames | Self::TooManyFragments => CloseCode::POLICY,
             Self::ControlFragmented
             | Self::ControlTooLong
             | Self::InvalidCloseCode
@@ -82,6 +84,7 @@ impl ProtocolError {
             Self::ReservedBits => "reserved bit is set",
             Self::ReservedOpcode => "reserved opcode",
             Self::TooManyControlFrames => "too many pings and pongs",
+            Self::TooManyFragments => "too many fragments",
             Self::UnexpectedContinuation => "nothing to continue",
             Self::UnfinishedMessage => "previous message is not finished",
         }

@@ -13,6 +13,9 @@ pub struct Limits {
     /// an incomplete message grows by doubling, it may take up to twice this. What arrives compressed may be an eighth and
     /// 64 bytes longer; what it says may not.
     pub message_bytes: usize,
+    /// Frames of one message. Default 131,072: 4 MiB in fragments of 64 bytes are half of that. Beyond: 1008. Empty ones hold nothing, but
+    /// a message of them would never end. Does not count for what is delivered in pieces.
+    pub message_fragments: usize,
     /// Pings and pongs per second, on average; and as many at once. Default 100: heartbeats come every few seconds, and what was held
     /// up on the way comes at once. Beyond: 1008.
     ///
@@ -22,7 +25,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_bytes: 1024 * 1024, control_frames_per_second: 100 }
+        Self { message_bytes: 1024 * 1024, message_fragments: 128 * 1024, control_frames_per_second: 100 }
     }
 }
 

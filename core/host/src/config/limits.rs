@@ -99,7 +99,7 @@ pub(super) fn entries(limits: &mut Limits) -> Vec<Entry<'_>> {
     use Field::{Bytes, Bytes64, Count, Rate, Small, Time};
     let Limits {
         http: http1::Limits { head_bytes, target_bytes, field_lines, chunk_line_bytes, trailer_bytes },
-        websocket: ws::Limits { message_bytes, control_frames_per_second },
+        websocket: ws::Limits { message_bytes, message_fragments, control_frames_per_second },
         pubsub: pubsub::Limits { history_messages, history_bytes, history_age, total_bytes, topics, linger },
         connections, content_bytes, outbox_bytes, pipelined_bytes, subscriptions, calls, limited_clients, verifications, mailbox_messages,
         poll_messages,
@@ -157,6 +157,7 @@ pub(super) fn entries(limits: &mut Limits) -> Vec<Entry<'_>> {
         entry("http_chunk_line_bytes", Bytes(chunk_line_bytes), &head, "beyond: 400"),
         entry("http_trailer_bytes", Bytes(trailer_bytes), &head, "beyond: 431"),
         entry("websocket_message_bytes", Bytes(message_bytes), &some, "beyond: close code 1009"),
+        entry("websocket_message_fragments", Count(message_fragments), &some, "frames of one message; beyond: close code 1008"),
         entry("websocket_control_frames_per_second", Rate(control_frames_per_second), &some, "pings and pongs; beyond: close code 1008"),
         entry("pubsub_history_messages", Count(history_messages), &any, "kept per topic; beyond: the oldest goes"),
         entry("pubsub_history_bytes", Bytes(history_bytes), &any, "kept per topic; beyond: the oldest goes"),
