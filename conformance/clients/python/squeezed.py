@@ -11,6 +11,7 @@ import contextlib
 import os
 import pathlib
 import random
+import re
 import struct
 import zlib
 
@@ -33,7 +34,7 @@ def edge(setting):
     port = free_port()
     path = pathlib.Path(setting.scratch.name) / f"squeezed-{port}.toml"
     routes = [ROUTE.format(bits=bits, takeover=takeover) for bits in WINDOWS for takeover in ("true", "false")]
-    path.write_text(f'listen = ["127.0.0.1:{port}"]\nlog = false\n' + "".join(routes))
+    path.write_text(f'listen = ["127.0.0.1:{port}"]\nthreads = 1\nlog = false\n' + "".join(routes))
     with Brolly("serve", "--config", path, port=port) as server:
         yield server
 
@@ -166,3 +167,32 @@ def _(setting):
             peer = Peer(server, "/15/true", "permessage-deflate")
             peer.wire.send(frame(kind, payload, rsv=4))
             equal(close_code(peer.wire), code)
+
+
+def memory(server):
+    """Bytes of its own that a process has in memory."""
+    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) * 1024
+
+
+@check("zlib: a connection keeps no more than its windows")
+def _(setting):
+    text = "".join(random.Random(7692).choices("umbrella", k=100_000)).encode()
+    # The bounds leave room for what the allocator loses.
+    for bits, takeover, most in ((15, "false", 4_000), (9, "true", 5_000), (12, "true", 13_000), (15, "true", 110_000)):
+        with edge(setting) as server:
+
+            def talk():
+                peer = Peer(server, f"/{bits}/{takeover}", f"permessage-deflate; client_max_window_bits={bits}")
+                peer.send(text)
+                holds(peer.receive() == text, "another message came back")
+                return peer
+
+            peers = [talk() for _ in range(20)]
+            before = memory(server)
+            peers += [talk() for _ in range(200)]
+            each = (memory(server) - before) // 200
+            print(f"       {bits} bits, context takeover {takeover}: {each} bytes for each connection")
+            holds(each <= most, f"{bits} {takeover}: {each} bytes for each connection, not {most}")
+            for peer in peers:
+                peer.wire.socket.close()
