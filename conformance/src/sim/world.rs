@@ -14,7 +14,7 @@ use super::runtime::SimRuntime;
 use super::site;
 use super::wire::Wire;
 use brolly_core::config::Config;
-use brolly_core::driver::{Control, Driver, fleet};
+use brolly_core::driver::{Control, Driver, READ_BUFFER, fleet};
 use brolly_core::rng::Seed;
 use brolly_core::shard::Usage;
 use std::collections::VecDeque;
@@ -419,7 +419,7 @@ impl World {
             self.peak.waiting_mail = self.peak.waiting_mail.max(driver.waiting_mail());
             let is_in_limits = usage.connections <= limits.connections
                 && usage.longest_outbox <= limits.outbox_bytes + SLACK
-                && usage.longest_leftover <= limits.pipelined_bytes + 64 * 1024
+                && usage.longest_leftover <= limits.pipelined_bytes + READ_BUFFER
                 && usage.cached_bytes <= limits.file_cache_bytes
                 && usage.topics <= limits.pubsub.topics;
             if !is_in_limits {

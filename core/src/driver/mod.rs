@@ -37,7 +37,7 @@ use sockets::Sockets;
 use wakeups::Wakeups;
 
 /// Bytes of the read buffer. One per shard. A message of 64 KiB comes at once with the header of its frame.
-const BUFFER: usize = 68 * 1024;
+pub const READ_BUFFER: usize = 68 * 1024;
 /// Turns before other futures of the thread get theirs.
 const TURNS: usize = 16;
 /// Connections accepted, and mail read, in one turn.
@@ -97,7 +97,7 @@ impl<R: Runtime> Driver<R> {
             idle_tasks: Vec::new(),
             connecting: Vec::new(),
             task_slots,
-            buffer: vec![0; BUFFER].into(),
+            buffer: vec![0; READ_BUFFER].into(),
             ready: Vec::new(),
             is_listening: true,
             may_accept: true,
