@@ -45,6 +45,7 @@ mod play;
 mod reference;
 mod row;
 mod sockets;
+mod wire;
 mod world;
 
 pub use life::{Summary, live, setting};

@@ -1,8 +1,9 @@
 //! A row from its beginning to its end.
 
-use super::row::{Expected, Lines, Row, Step};
-use super::world::{Door, End, Fault, World};
-use crate::gateway::{Framing, Message, content, frame, head, shown};
+use super::row::{Expected, Row, Step};
+use super::wire::{API, HANDSHAKE, Wire, masked, merged, request};
+use super::world::{Door, Fault, World};
+use crate::gateway::{Message, frame, shown};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -27,48 +28,11 @@ struct Play<'w> {
     names: BTreeMap<String, String>,
 }
 
-/// Our end of a connection, and what has come that nobody has looked at.
-pub(super) struct Wire {
-    pub(super) end: End,
-    pub(super) inbox: Vec<u8>,
-    pub(super) is_open: bool,
-    is_socket: bool,
-    /// It was told to go: nobody answers its pings.
-    is_closing: bool,
-    /// For how many requests no answer was expected yet.
-    unanswered: usize,
-}
-
 #[derive(Default)]
 struct Backend {
     wires: Vec<Wire>,
     /// Which of them wait for an answer, by turns.
     asked: VecDeque<usize>,
-}
-
-impl Wire {
-    pub(super) fn new(end: End) -> Self {
-        Self { end, inbox: Vec::new(), is_open: true, is_socket: false, is_closing: false, unanswered: 0 }
-    }
-
-    pub(super) fn fill(&mut self, world: &mut dyn World) {
-        self.is_open &= world.read(self.end, &mut self.inbox);
-    }
-
-    /// A whole message, if it is there.
-    pub(super) fn message(&mut self, is_request: bool) -> Result<Option<Message>, Fault> {
-        let Some((mut message, used)) = head(&self.inbox)? else { return Ok(None) };
-        let framing = match is_request {
-            true => message.check_request().and_then(|()| message.request_framing())?,
-            false => message.check_response().and_then(|()| message.response_framing())?,
-        };
-        if is_request && !matches!(framing, Framing::Length(_)) {
-            return Err(format!("WSGI servers want a length: {message:?}"));
-        }
-        let Some(rest) = content(framing, &self.inbox[used..], &mut message)? else { return Ok(None) };
-        self.inbox.drain(..used + rest);
-        Ok(Some(message))
-    }
 }
 
 impl Backend {
@@ -426,47 +390,6 @@ impl Play<'_> {
 
 /// How often sockets are looked after while everybody waits.
 const LIVELINESS: Duration = Duration::from_secs(5);
-pub(super) const HANDSHAKE: &[(&str, &str)] = &[
-    ("host", "a"),
-    ("connection", "Upgrade"),
-    ("upgrade", "websocket"),
-    ("sec-websocket-version", "13"),
-    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ("sec-websocket-protocol", "v1.swindon-lattice+json"),
-];
-pub(super) const API: &[(&str, &str)] = &[("host", "api"), ("content-type", "application/json")];
-
-/// `own` fields; others take their place, come twice with a `+` before the value, or go if they are empty.
-pub(super) fn merged(own: &[(&str, &str)], others: &Lines) -> Lines {
-    let is_replaced = |name: &str| others.iter().any(|(other, value)| other == name && !value.starts_with('+'));
-    let kept = own.iter().filter(|(name, _)| !is_replaced(name)).map(|(name, value)| ((*name).into(), (*value).into()));
-    let added = others.iter().filter(|(_, value)| !value.is_empty());
-    kept.chain(added.map(|(name, value)| (name.clone(), value.trim_start_matches('+').into()))).collect()
-}
-
-pub(super) fn request(start: &str, fields: &Lines, content: &str) -> Vec<u8> {
-    let mut text = format!("{start} HTTP/1.1\r\n");
-    fields.iter().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
-    let is_framed = fields.iter().any(|(name, _)| name == "content-length" || name == "transfer-encoding");
-    if !content.is_empty() && !is_framed {
-        text += &format!("content-length: {}\r\n", content.len());
-    }
-    format!("{text}\r\n{content}").into_bytes()
-}
-
-/// A frame of a client; its key is 0, so that it can be read.
-pub(super) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let length = payload.len();
-    let mut frame = match length {
-        0..126 => vec![first, 0x80 | length as u8],
-        126..65536 => [&[first, 0x80 | 126][..], &(length as u16).to_be_bytes()].concat(),
-        _ => [&[first, 0x80 | 127][..], &(length as u64).to_be_bytes()].concat(),
-    };
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(payload);
-    frame
-}
-
 fn name_of(part: &str) -> (&str, &str) {
     part.split_at(part.find(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit()).unwrap_or(part.len()))
 }

@@ -3,12 +3,18 @@
 //! What changes who hears what (connections, subscriptions, time) happens alone. Calls, publishes and updates happen several at once, in
 //! whatever order they arrive: what everybody has heard in the end does not depend on it.
 
-use super::play::{API, HANDSHAKE, Wire, masked, merged, request};
-use super::reference::{CONNECTED, Delta, EXPIRY, Reference, State, Value, Variables, View, merge, parse};
+mod backend;
+mod client;
+mod updates;
+
+use super::reference::{CONNECTED, EXPIRY, Reference, View};
 use super::row::{Row, rows_of};
+use super::wire::{API, HANDSHAKE, Wire, masked, merged, request};
 use super::world::{Door, Fault, World};
 use crate::gateway::{frame, shown};
 use crate::sim::random::Random;
+use backend::Plan;
+use client::Client;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,7 +22,6 @@ use std::time::Duration;
 const USERS: [&str; 5] = ["ann", "bob", "eve", "kim", "joe"];
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 const NAMES: [&str; 2] = ["board", "rooms"];
-const KEYS: [&str; 3] = ["k", "l", "m"];
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How much happened.
@@ -83,19 +88,6 @@ struct Life<'w> {
     numbers: u64,
     summary: Summary,
     can_fail: bool,
-}
-
-struct Client {
-    wire: Wire,
-    /// What backends call it.
-    id: String,
-    view: View,
-}
-
-enum Plan {
-    /// Status, content type, content.
-    Answer(u16, &'static str, String),
-    HangUp,
 }
 
 impl Life<'_> {
@@ -330,77 +322,6 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// The backend does what is planned about all requests that are there; the id of a connection that wanted to be let in.
-    fn serve(&mut self) -> Result<Option<String>, Fault> {
-        let mut id = None;
-        loop {
-            while let Some(end) = self.world.accept("app") {
-                self.backends.push(Wire::new(end));
-            }
-            let mut asked = None;
-            for (at, wire) in self.backends.iter_mut().enumerate() {
-                wire.fill(self.world);
-                if let Some(message) = wire.message(true)? {
-                    asked = Some((at, message));
-                    break;
-                }
-            }
-            let Some((at, message)) = asked else {
-                self.backends.retain(|wire| wire.is_open);
-                match self.world.accept("app") {
-                    Some(end) => self.backends.push(Wire::new(end)),
-                    None => return Ok(id),
-                }
-                continue;
-            };
-            let path = message.start.split(' ').nth(1).unwrap_or_default();
-            let plan = match path {
-                "/swindon/authorize_connection" => {
-                    let content: Json = serde_json::from_slice(&message.content).map_err(|error| error.to_string())?;
-                    id = content[0]["connection_id"].as_str().map(Into::into);
-                    self.planned.remove(&0)
-                }
-                "/swindon/session_inactive" => {
-                    Some(self.hear_of_inactivity(message.get("authorization").unwrap_or_default())?)
-                }
-                path => path.strip_prefix("/m/").and_then(|number| self.planned.remove(&number.parse().ok()?)),
-            };
-            match plan.ok_or_else(|| format!("nobody has to ask {message:?}"))? {
-                Plan::HangUp => {
-                    self.summary.failures += 1;
-                    self.backends[at].is_open = false;
-                    self.world.close(self.backends[at].end);
-                }
-                Plan::Answer(status, kind, content) => {
-                    let length = content.len();
-                    let text = format!(
-                        "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{content}"
-                    );
-                    self.world.write(self.backends[at].end, text.as_bytes());
-                }
-            }
-        }
-    }
-
-    /// Only of those who have become inactive, once, unless the backend has failed to hear it.
-    fn hear_of_inactivity(&mut self, authorization: &str) -> Result<Plan, Fault> {
-        let user = USERS.into_iter().find(|user| authorization == format!("Swindon+json {}", base64(user)));
-        let user = user.ok_or_else(|| format!("{authorization} is nobody"))?;
-        self.summary.tellings += 1;
-        if !self.reference.owed.contains(user) {
-            return Err(format!("the backend was told of {user} for nothing"));
-        }
-        if self.can_fail && self.random.chance(30) {
-            return Ok(if self.random.chance(50) {
-                Plan::HangUp
-            } else {
-                Plan::Answer(503, "text/plain", "later".into())
-            });
-        }
-        self.reference.owed.remove(user);
-        Ok(Plan::Answer(200, "application/json", "{}".into()))
-    }
-
     /// What everybody has heard is what the reference says.
     fn compare(&mut self) -> Result<(), Fault> {
         self.serve()?;
@@ -429,103 +350,4 @@ impl Life<'_> {
     fn id(&self, number: usize) -> String {
         self.clients.get(&number).map(|client| client.id.clone()).unwrap_or_default()
     }
-
-    fn delta(&mut self) -> Delta {
-        let mut delta = Delta::default();
-        for key in KEYS {
-            if self.random.chance(40) {
-                delta.shared.insert(key.into(), self.variables());
-            }
-        }
-        for user in USERS {
-            if self.random.chance(70) {
-                continue;
-            }
-            let mut keys = BTreeMap::new();
-            for key in KEYS {
-                if self.random.chance(60) {
-                    keys.insert(key.into(), (self.variables(), self.random.chance(20)));
-                }
-            }
-            delta.private.insert(user.into(), keys);
-        }
-        delta
-    }
-
-    fn variables(&mut self) -> Variables {
-        let mut variables = Variables::new();
-        for name in ["x_counter", "y_counter"] {
-            if self.random.chance(30) {
-                variables.insert(name.into(), Value::Counter(self.random.below(9)));
-            }
-        }
-        if self.random.chance(30) {
-            let members = ["a", "b", "c"].into_iter().filter(|_| self.random.chance(40)).map(Into::into);
-            variables.insert("s_set".into(), Value::Set(members.collect()));
-        }
-        if self.random.chance(30) {
-            variables.insert("r_register".into(), Value::Register(self.random.below(9)));
-        }
-        variables
-    }
-}
-
-impl Client {
-    /// Adds what was said to what it has heard.
-    fn hear(&mut self, world: &mut dyn World) -> Result<(), Fault> {
-        self.wire.fill(world);
-        while let Some((frame, used)) = frame(&self.wire.inbox, false)? {
-            self.wire.inbox.drain(..used);
-            let text = String::from_utf8_lossy(&frame[1..]);
-            match frame[0] {
-                0x81 => self.note(&text)?,
-                0x89 => world.write(self.wire.end, &masked(0x8A, &frame[1..])),
-                _ => return Err(format!("the frame {}", shown(&frame))),
-            }
-        }
-        if self.wire.is_open { Ok(()) } else { Err("the connection is gone".into()) }
-    }
-
-    fn note(&mut self, text: &str) -> Result<(), Fault> {
-        let json: Json = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
-        let meta = &json[1];
-        let is_new = match (json[0].as_str(), meta["namespace"].as_str()) {
-            (Some("result" | "error"), _) => {
-                let number = meta["request_id"].as_u64().ok_or("no request id")?;
-                self.view.answers.insert(number, text.into()).is_none()
-            }
-            (Some("message"), _) => {
-                self.view.messages.push(text.into());
-                true
-            }
-            (Some("lattice"), Some("swindon.user")) => {
-                for (user, status) in json[2].as_object().ok_or("no object")? {
-                    let status = status["status_register"][1].as_str().ok_or("no status")?;
-                    self.view.statuses.insert(user.clone(), status.into());
-                }
-                true
-            }
-            (Some("lattice"), Some(name)) => {
-                let state: State = parse(&json[2]).ok_or_else(|| format!("no state: {text}"))?;
-                merge(self.view.lattices.entry(name.into()).or_default(), &state);
-                true
-            }
-            _ => false,
-        };
-        is_new.then_some(()).ok_or_else(|| format!("nobody expected {text}"))
-    }
-}
-
-/// `{"user_id":USER}`, as backends are told.
-fn base64(user: &str) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in format!("{{\"user_id\":\"{user}\"}}").as_bytes().chunks(3) {
-        let bits = chunk.iter().chain([&0; 2]).take(3).fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
-        for place in 0..4 {
-            let sextet = ALPHABET[bits >> (18 - 6 * place) & 63];
-            text.push(if place <= chunk.len() { sextet.into() } else { '=' });
-        }
-    }
-    text
 }
