@@ -16,18 +16,15 @@ use binaries::{Binary, NAMES};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
 use std::time::{Duration, Instant};
 
-/// A set of checks that runs against each binary.
+/// A set of checks that runs against one binary at a time.
 struct Suite {
     name: &'static str,
     about: &'static str,
     needs: &'static str,
     /// How long it may take against one binary. When it is over, everything that was started is ended.
     limit: Duration,
-    /// Against all binaries at the same time: it waits more than it works, and the load does not change what it finds.
-    side_by_side: bool,
     run: fn(&Bench, &Binary, Duration) -> Outcome,
 }
 
@@ -37,7 +34,6 @@ const SUITES: [Suite; 7] = [
         about: "files, proxy, topics, limits, deadlines, command line and signals, by curl and raw sockets",
         needs: "curl, Python 3.11 or later",
         limit: Duration::from_secs(600),
-        side_by_side: false,
         run: scripts::curl,
     },
     Suite {
@@ -45,7 +41,6 @@ const SUITES: [Suite; 7] = [
         about: "WebSockets, event streams and long-polls, by `websockets`, `aiohttp` and zlib; our client, also behind nginx",
         needs: "Python 3.11 or later with venv, PyPI, nginx",
         limit: Duration::from_secs(240),
-        side_by_side: false,
         run: scripts::python,
     },
     Suite {
@@ -53,7 +48,6 @@ const SUITES: [Suite; 7] = [
         about: "WebSockets, event streams and session pools, by `ws`, `undici`, Node and a client as Swindon's is; our client",
         needs: "Node.js 20 or later, npm",
         limit: Duration::from_secs(120),
-        side_by_side: false,
         run: scripts::node,
     },
     Suite {
@@ -61,7 +55,6 @@ const SUITES: [Suite; 7] = [
         about: "brolly.js in Node: random worlds for its machine, its types, and each transport against a server",
         needs: "Node.js 20 or later, npm",
         limit: Duration::from_secs(240),
-        side_by_side: false,
         run: scripts::brolly_js,
     },
     Suite {
@@ -69,7 +62,6 @@ const SUITES: [Suite; 7] = [
         about: "brolly.js, the chat room, session pools and their chat, in headless Chromium",
         needs: "Chromium, Node.js 20 or later, npm, Python 3.11 or later",
         limit: Duration::from_secs(600),
-        side_by_side: false,
         run: scripts::browser,
     },
     Suite {
@@ -77,7 +69,6 @@ const SUITES: [Suite; 7] = [
         about: "10,000 idle, 2,000 dripping and 200 slow clients, and what others notice of them",
         needs: "Python 3.11 or later",
         limit: Duration::from_secs(150),
-        side_by_side: false,
         run: scripts::crowd,
     },
     Suite {
@@ -85,23 +76,9 @@ const SUITES: [Suite; 7] = [
         about: "the Autobahn test suite, all of it, against the echo endpoint and the client",
         needs: "Python 2.7, PyPI",
         limit: Duration::from_secs(1800),
-        side_by_side: true,
         run: autobahn::run,
     },
 ];
-
-impl Suite {
-    /// Runs it against one binary: a line about it, and how it ended.
-    fn play(&self, bench: &Bench, binary: &Binary) -> (String, Outcome) {
-        println!("\n== {} on {}", self.name, binary.name);
-        let started = Instant::now();
-        let outcome = (self.run)(bench, binary, self.limit);
-        let took = started.elapsed().as_secs_f64();
-        let line = format!("{} on {}: {} ({took:.0} s)", self.name, binary.name, outcome.describe());
-        println!("== {line}");
-        (line, outcome)
-    }
-}
 
 /// How a suite ended.
 enum Outcome {
@@ -212,16 +189,19 @@ impl Plan {
         let bench = Bench { root, scratch, only: self.only, roles: self.roles };
         let mut results = Vec::new();
         for suite in self.suites {
-            if suite.side_by_side {
-                let bench = &bench;
-                results.extend(thread::scope(|scope| {
-                    let play = |binary| scope.spawn(move || suite.play(bench, binary));
-                    let players: Vec<_> = binaries.list.iter().map(play).collect();
-                    let lost = |_| (format!("{}: lost", suite.name), Outcome::Failed("a thread has panicked".into()));
-                    players.into_iter().map(|player| player.join().unwrap_or_else(lost)).collect::<Vec<_>>()
-                }));
-            } else {
-                results.extend(binaries.list.iter().map(|binary| suite.play(&bench, binary)));
+            for binary in &binaries.list {
+                println!("\n== {} on {}", suite.name, binary.name);
+                let started = Instant::now();
+                let outcome = (suite.run)(&bench, binary, suite.limit);
+                let line = format!(
+                    "{} on {}: {} ({:.0} s)",
+                    suite.name,
+                    binary.name,
+                    outcome.describe(),
+                    started.elapsed().as_secs_f64()
+                );
+                println!("== {line}");
+                results.push((line, outcome));
             }
         }
         summarise(&results)

@@ -5,7 +5,6 @@ use super::child::quietly;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 
 const PACKAGES: &str = "node/package.json";
 
@@ -119,10 +118,8 @@ fn program(names: &[&str], arguments: &[&str], what: &str, how: &str) -> Result<
     found.ok_or_else(|| format!("{what} is missing; install it with `{how}`"))
 }
 
-/// Installs into `place`, unless that was done with the same list of packages before. One at a time.
+/// Installs into `place`, unless that was done with the same list of packages before.
 fn install(place: &Path, list: &Path, steps: impl FnOnce() -> Result<String, String>) -> Result<(), String> {
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let _one = INSTALLING.lock();
     let read =
         |path: &Path| fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
     let wanted = read(list)?;

@@ -12,7 +12,6 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 use verdicts::{AGENT, Results, compare, parse};
@@ -85,9 +84,7 @@ pub(super) fn run(bench: &Bench, binary: &Binary, limit: Duration) -> Outcome {
         };
         let count = compare(&actual, &cases, &expected, &artefacts.join("actual.json"))?;
         let took = began.elapsed().as_secs();
-        // Another binary may be tested beside this one.
-        let who = format!("{} as {}", binary.name, role.name());
-        println!("{who}: {count} cases as expected in {took} s; reports in {}", artefacts.display());
+        println!("{count} cases of the {} as expected in {took} s; reports in {}", role.name(), artefacts.display());
         Ok(())
     };
     match bench.roles.iter().try_for_each(|role| test(*role).map_err(|why: String| format!("{}: {why}", role.name()))) {
@@ -218,17 +215,8 @@ fn text(error: io::Error) -> String {
     error.to_string()
 }
 
-/// A port that nobody listens on, each time another, and away from those that outgoing connections are given.
 fn free_port() -> io::Result<u16> {
-    static NEXT: AtomicU16 = AtomicU16::new(17_000);
-    loop {
-        let port = NEXT.fetch_add(1, Ordering::Relaxed);
-        match TcpListener::bind(("127.0.0.1", port)) {
-            Ok(_) => return Ok(port),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && port < 18_000 => {}
-            Err(error) => return Err(error),
-        }
-    }
+    TcpListener::bind("127.0.0.1:0")?.local_addr().map(|address| address.port())
 }
 
 fn listening(port: u16, server: &mut Guard) -> Result<(), String> {
