@@ -39,7 +39,8 @@ pub struct Limits {
     /// Messages from other shards on their way to this one. Default 4,096 per mailbox. When it is full, publishes are
     /// refused with 503 until there is room.
     pub mailbox_messages: usize,
-    /// Messages in one long-poll answer. Default 1,000; the rest comes with the next request.
+    /// Messages in one long-poll answer. Default 1,000; the rest comes with the next request. As many, and `outbox_bytes`, wait for the
+    /// `hello` of a session; beyond, it begins with what was held and is closed with 1013.
     pub poll_messages: usize,
 
     /// From the first byte of a request to the end of its head. Default 10 s. Then 408 and close.

@@ -245,7 +245,7 @@ impl Hand<'_> {
                     }
                 }
                 Exchange::Greeting(greeting) => {
-                    greeting.hold(Held::Message(Arc::clone(message)), self.poll_messages);
+                    greeting.hold(Held::Message(Arc::clone(message)), self.poll_messages, self.cap);
                 }
                 Exchange::Api(_)
                 | Exchange::Asking(_)

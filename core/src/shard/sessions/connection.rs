@@ -117,9 +117,9 @@ impl Shard {
                 }
             }
             Order::Send(conn, frame) => {
-                let limit = self.config.limits.poll_messages;
+                let (count, bytes) = (self.config.limits.poll_messages, self.config.limits.outbox_bytes);
                 match self.greeting(conn) {
-                    Some(greeting) => greeting.hold(Held::Frame(frame), limit),
+                    Some(greeting) => greeting.hold(Held::Frame(frame), count, bytes),
                     None => self.push_frame(now, conn, &frame),
                 }
             }

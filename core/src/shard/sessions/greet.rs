@@ -51,13 +51,23 @@ pub(in crate::shard) enum Held {
     Frame(Bytes),
 }
 
+impl Held {
+    /// How long its frame is (bytes).
+    fn len(&self) -> usize {
+        match self {
+            Self::Message(message) => message.ws.len(),
+            Self::Frame(frame) => frame.len(),
+        }
+    }
+}
+
 impl Greeting {
-    /// Holds a message; `limit` at most.
-    pub(in crate::shard) fn hold(&mut self, message: Held, limit: usize) {
-        if self.held.len() < limit {
+    /// Holds a message, so many and so many bytes at most; after one that found no room, none.
+    pub(in crate::shard) fn hold(&mut self, message: Held, count: usize, bytes: usize) {
+        let held: usize = self.held.iter().map(Held::len).sum();
+        self.is_overflown |= self.held.len() >= count || (held > 0 && held + message.len() > bytes);
+        if !self.is_overflown {
             self.held.push(message);
-        } else {
-            self.is_overflown = true;
         }
     }
 }
