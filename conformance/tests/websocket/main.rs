@@ -8,7 +8,10 @@ mod tables;
 mod utf8;
 
 use brolly_core::outbox::Outbox;
-use brolly_core::ws::{CloseCode, Decoder, Item, Limits, Opcode, ProtocolError, Role, encode, encode_close};
+use brolly_core::ws::{
+    CloseCode, Decoder, Fin, Item, Limits, Opcode, ProtocolError, Role, encode, encode_close, encode_deflated,
+    encode_fragment, encode_owned,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -270,4 +273,54 @@ fn a_message_has_so_many_frames_and_no_more() {
         assert_eq!((said.len(), error), (4, Some(ProtocolError::TooManyFragments)));
     }
     assert_eq!(ProtocolError::TooManyFragments.close_code(), CloseCode::POLICY);
+}
+
+/// All of an outbox, in the order in which it leaves.
+fn queued(out: &Outbox) -> Vec<u8> {
+    let mut slices: [&[u8]; 16] = [&[]; 16];
+    let filled = out.slices(&mut slices);
+    slices[..filled].concat()
+}
+
+/// Byte by byte, for lengths around each form of the length and each way of keeping a payload.
+#[test]
+fn every_encoder_writes_what_the_reference_writes() {
+    let lengths = (0..130).chain(65_530..65_540).chain([1000, 4095, 4096, 16_384, 70_000, 200_000]);
+    for length in lengths {
+        let payload: Vec<u8> = (0..length).map(|position| (position * 7 % 251) as u8).collect();
+        for key in [None, Some([0x12, 0xAB, 0, 0xFF])] {
+            let written = |encode: &dyn Fn(&mut Outbox)| {
+                let mut out = Outbox::new();
+                encode(&mut out);
+                queued(&out)
+            };
+            for (opcode, code) in [(Opcode::Text, 1), (Opcode::Binary, 2), (Opcode::Continuation, 0)] {
+                let whole = frame(0x80 | code, key, &payload);
+                assert_eq!(written(&|out| encode(opcode, &payload, key, out)), whole, "{length}");
+                assert_eq!(written(&|out| encode_owned(opcode, payload.clone(), key, out)), whole, "owned, {length}");
+                assert_eq!(
+                    written(&|out| encode_fragment(opcode, Fin::Final, &payload, key, out)),
+                    whole,
+                    "last, {length}"
+                );
+                let more = frame(code, key, &payload);
+                assert_eq!(
+                    written(&|out| encode_fragment(opcode, Fin::More, &payload, key, out)),
+                    more,
+                    "more, {length}"
+                );
+                let deflated = frame(0xC0 | code, key, &payload);
+                assert_eq!(written(&|out| encode_deflated(opcode, &payload, key, out)), deflated, "deflated, {length}");
+            }
+            if length <= 123 {
+                let reason = "r".repeat(length);
+                let close = frame(0x88, key, &[&1001_u16.to_be_bytes(), reason.as_bytes()].concat());
+                assert_eq!(
+                    written(&|out| encode_close(CloseCode::GOING_AWAY, &reason, key, out)),
+                    close,
+                    "close, {length}"
+                );
+            }
+        }
+    }
 }
