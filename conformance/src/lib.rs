@@ -1,6 +1,5 @@
 //! Checks of what brolly says and does: see `tests/` too.
 
-#[cfg(not(loom))]
 mod cargo;
 #[cfg(not(loom))]
 pub mod exchange;
@@ -15,5 +14,4 @@ pub mod simulate;
 #[cfg(not(loom))]
 pub mod table;
 
-#[cfg(not(loom))]
 pub use cargo::cargo;

@@ -3,12 +3,14 @@
 mod autobahn;
 mod binaries;
 mod child;
+#[cfg(not(loom))]
 mod parsers;
 mod scripts;
 #[cfg(not(loom))]
 pub(crate) mod table;
 mod tools;
 
+#[cfg(not(loom))]
 pub(crate) use parsers::Parsers;
 
 use autobahn::Role;

@@ -77,6 +77,7 @@ pub(super) fn node() -> Result<PathBuf, String> {
 }
 
 /// Go.
+#[cfg(not(loom))]
 pub(super) fn go() -> Result<PathBuf, String> {
     program(&["go"], &["version"], "Go", "apt-get install golang-go")
 }
