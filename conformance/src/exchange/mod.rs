@@ -37,7 +37,8 @@
 //! Upstreams are `app`, `other`, and `dead`, where nobody listens; API connections have names that begin with `api`. In expected
 //! text `$ann` is the id of a connection, learnt where it is read first, `$stamp` any number.
 //!
-//! [`live`] lets many users do this and that instead, from one seed, and compares what they hear with a reference (`reference.rs`).
+//! [`live`] lets many users do this and that instead, from one seed, and compares what they hear with a reference (`reference.rs`);
+//! [`gather`] lets a crowd come before that does nothing.
 
 mod life;
 mod memory;
@@ -48,7 +49,7 @@ mod sockets;
 mod wire;
 mod world;
 
-pub use life::{Summary, live, setting};
+pub use life::{Life, Summary, crowded, gather, live, setting};
 pub use memory::Memory;
 pub use play::play;
 pub(crate) use row::UPSTREAMS;

@@ -43,6 +43,8 @@ pub(crate) struct Net {
     /// How much was moved over sockets.
     pub(crate) moved: Cell<u64>,
     pub(crate) logged: Cell<u64>,
+    /// How often a driver was polled or asked its runtime for something.
+    pub(crate) looks: Cell<u64>,
     /// The fault that is planted to see that it is found.
     pub(crate) canary: Cell<Option<Canary>>,
     number: Cell<u64>,
@@ -122,6 +124,7 @@ impl Net {
             trace: Cell::new(0xcbf2_9ce4_8422_2325),
             moved: Cell::new(0),
             logged: Cell::new(0),
+            looks: Cell::new(0),
             canary: Cell::new(None),
             number: Cell::new(0),
             is_traced: std::env::var_os("SIMULATE_TRACE").is_some(),
@@ -132,6 +135,10 @@ impl Net {
     pub(crate) fn clocks(&self) -> Now {
         let unix = TODAY + self.now.get() / 1_000_000 + self.skew.get();
         Now { instant: Instant::from_nanos(self.now.get()), unix: UnixTime::from_millis(unix) }
+    }
+
+    pub(crate) fn count_look(&self) {
+        self.looks.set(self.looks.get() + 1);
     }
 
     pub(crate) fn next_number(&self) -> u64 {

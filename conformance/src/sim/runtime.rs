@@ -41,10 +41,12 @@ impl SimRuntime {
 
 impl Timing for SimRuntime {
     fn now(&self) -> Now {
+        self.net.count_look();
         self.net.clocks()
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        self.net.count_look();
         let timer = &mut self.net.timers.borrow_mut()[self.shard];
         *timer = at.map(|at| (at.as_nanos(), cx.waker().clone()));
         match at {
@@ -58,6 +60,7 @@ impl Runtime for SimRuntime {
     type Stream = SimStream;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Accepted, SimStream)> {
+        self.net.count_look();
         let mut listeners = self.net.listeners.borrow_mut();
         let listener = &mut listeners[self.shard];
         match listener.backlog.pop_front() {
@@ -83,6 +86,7 @@ impl Runtime for SimRuntime {
     }
 
     fn perform(&mut self, work: Work) -> Task<SimStream> {
+        self.net.count_look();
         let net = Rc::clone(&self.net);
         let knobs = &net.knobs;
         let is_broken = match &work {
@@ -244,6 +248,7 @@ impl SimStream {
 
 impl Stream for SimStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, IoError>> {
+        self.net.count_look();
         if self.link.borrow().is_reset {
             return Poll::Ready(Err(IoError::ConnectionReset));
         }
@@ -278,6 +283,7 @@ impl Stream for SimStream {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<Result<usize, IoError>> {
+        self.net.count_look();
         assert!(!slices.is_empty() && slices.iter().all(|slice| !slice.is_empty()), "nothing to write");
         {
             let link = self.link.borrow();
@@ -312,6 +318,7 @@ impl Stream for SimStream {
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoError>> {
+        self.net.count_look();
         if self.is_pending(cx) {
             return Poll::Pending;
         }

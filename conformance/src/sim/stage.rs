@@ -1,7 +1,7 @@
 //! Drivers over simulated sockets as a stage for the table of exchanges: bytes travel in random pieces, whoever is ready is polled in
 //! random order, and time stands still until somebody waits.
 
-use super::knobs::Knobs;
+use super::knobs::{Knobs, Sizes};
 use super::net::{Alarm, Net};
 use super::random::Random;
 use super::wire::Wire;
@@ -35,7 +35,21 @@ impl Simulated {
     /// The configuration is not understood.
     pub fn new(row: &Row, seed: u64, directory: &Path) -> Self {
         let mut random = Random::new(seed);
-        let knobs = Knobs::quiet(&mut random);
+        Self::with(Knobs::quiet(&mut random), random, row, directory)
+    }
+
+    /// A world of three shards in which bytes travel in one go, so that what is done does not depend on how many they are.
+    ///
+    /// # Panics
+    /// The configuration is not understood.
+    pub fn wide(row: &Row, seed: u64, directory: &Path) -> Self {
+        let mut random = Random::new(seed);
+        let quiet = Knobs::quiet(&mut random);
+        let knobs = Knobs { shards: 3, reads: Sizes::Full, writes: Sizes::Full, capacity: 1 << 20, ..quiet };
+        Self::with(knobs, random, row, directory)
+    }
+
+    fn with(knobs: Knobs, mut random: Random, row: &Row, directory: &Path) -> Self {
         let [app, other, dead] = UPSTREAMS.map(str::to_owned);
         let addresses = ["127.0.0.1:1".into(), "127.0.0.1:2".into(), app, other, dead];
         let config = Arc::new(row.load(knobs.shards, &addresses, directory));
@@ -44,13 +58,25 @@ impl Simulated {
         Self { net, runners, control, wires: Vec::new(), arrived: Vec::new(), random }
     }
 
+    /// What comes is decided by this seed, whatever was before.
+    pub fn reseed(&mut self, seed: u64) {
+        self.random = Random::new(seed);
+        *self.net.random.borrow_mut() = self.random.fork();
+    }
+
+    /// How often a driver was polled or asked its runtime for something: clocks, sockets, timers, files.
+    pub fn looks(&self) -> u64 {
+        self.net.looks.get()
+    }
+
     /// Lets happen what can happen now.
     fn settle(&mut self) {
         loop {
-            for wire in self.wires.iter_mut().flatten() {
-                wire.pump();
+            while let Some(number) = self.net.runnable.borrow_mut().pop_first() {
+                if let Some(Some(wire)) = self.wires.get_mut(number) {
+                    wire.pump();
+                }
             }
-            self.net.runnable.borrow_mut().clear();
             let awake: Vec<usize> = (0..self.runners.len()).filter(|at| self.runners[*at].is_awake()).collect();
             let now = self.net.now.get();
             if !awake.is_empty() {
@@ -68,9 +94,12 @@ impl Simulated {
     fn take_arrivals(&mut self) {
         while let Some((to, link)) = self.net.arrivals.borrow_mut().pop_front() {
             let Some(upstream) = UPSTREAMS.iter().position(|address| format!("{to}") == *address) else { continue };
-            self.arrived.push((upstream, self.wires.len()));
-            let wire = Wire::new(&self.net, link, self.wires.len(), &mut self.random);
+            let number = self.wires.len();
+            link.borrow_mut().peer = Some(number);
+            self.arrived.push((upstream, number));
+            let wire = Wire::new(&self.net, link, number, &mut self.random);
             self.wires.push(Some(wire));
+            self.net.runnable.borrow_mut().insert(number);
         }
     }
 
@@ -87,8 +116,9 @@ impl Simulated {
         while let Some(entry) = self.net.alarms.borrow_mut().first_entry()
             && due(entry.key().0)
         {
-            if let Alarm::Task(waker) = entry.remove() {
-                waker.wake();
+            match entry.remove() {
+                Alarm::Peer(number) => _ = self.net.runnable.borrow_mut().insert(number),
+                Alarm::Task(waker) => waker.wake(),
             }
         }
         for timer in self.net.timers.borrow_mut().iter_mut() {
@@ -118,6 +148,7 @@ impl World for Simulated {
     fn write(&mut self, end: End, bytes: &[u8]) {
         if let Some(wire) = &mut self.wires[end.0] {
             wire.send(bytes);
+            self.net.runnable.borrow_mut().insert(end.0);
         }
     }
 

@@ -69,6 +69,7 @@ impl Runner {
     pub(crate) fn poll(&mut self, net: &Net, at: usize) {
         let Self { driver: slot, flag } = self;
         let Some(driver) = slot else { return };
+        net.count_look();
         flag.0.store(false, Ordering::Relaxed);
         let waker = Waker::from(Arc::clone(flag));
         if Pin::new(driver).poll(&mut Context::from_waker(&waker)).is_ready() {

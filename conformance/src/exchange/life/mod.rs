@@ -5,7 +5,10 @@
 
 mod backend;
 mod client;
+mod crowd;
 mod updates;
+
+pub use crowd::{crowded, gather};
 
 use super::reference::{CONNECTED, EXPIRY, Reference, View};
 use super::row::{Row, rows_of};
@@ -17,6 +20,7 @@ use backend::Plan;
 use client::Client;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 const USERS: [&str; 5] = ["ann", "bob", "eve", "kim", "joe"];
@@ -39,9 +43,14 @@ pub struct Summary {
 
 /// The pool in which users live.
 pub fn setting() -> Row {
+    pool("")
+}
+
+/// The same, with more settings.
+fn pool(more: &str) -> Row {
     let (connected, expiry) = (CONNECTED.as_millis(), EXPIRY.as_millis());
     let text = format!(
-        "== life\npool inactivity = [\"app\"]\npool active_when_connected = \"{connected}ms\"\npool lattice_expiry = \"{expiry}ms\"\n"
+        "== life\npool inactivity = [\"app\"]\npool active_when_connected = \"{connected}ms\"\npool lattice_expiry = \"{expiry}ms\"\n{more}"
     );
     rows_of("life", &text).remove(0)
 }
@@ -51,33 +60,13 @@ pub fn setting() -> Row {
 /// # Errors
 /// Somebody heard something else than the reference says.
 pub fn live(seed: u64, rounds: usize, world: &mut dyn World) -> Result<Summary, Fault> {
-    let mut life = Life {
-        world,
-        random: Random::new(seed),
-        reference: Reference::default(),
-        clients: BTreeMap::new(),
-        backends: Vec::new(),
-        planned: BTreeMap::new(),
-        numbers: 0,
-        summary: Summary::default(),
-        can_fail: true,
-    };
-    for round in 0..rounds {
-        let done = life.round().and_then(|what| life.compare().map_err(|fault| format!("{what}: {fault}")));
-        done.map_err(|fault| format!("round {round}: {fault}"))?;
-    }
-    // Whoever has to hear of inactivity hears of it in the end.
-    life.can_fail = false;
-    // Longer than the longest wait between two attempts.
-    life.wait(300)?;
-    life.compare()?;
-    match life.reference.owed.first() {
-        Some(user) => Err(format!("nobody was told that {user} is inactive")),
-        None => Ok(life.summary),
-    }
+    let mut life = Life::new(seed, world);
+    (0..rounds).try_for_each(|_| life.live_on())?;
+    life.end()
 }
 
-struct Life<'w> {
+/// Users, a backend, and what both do, decided by a seed.
+pub struct Life<'w> {
     world: &'w mut dyn World,
     random: Random,
     reference: Reference,
@@ -88,6 +77,48 @@ struct Life<'w> {
     numbers: u64,
     summary: Summary,
     can_fail: bool,
+}
+
+impl<'w> Life<'w> {
+    /// Nobody has come yet.
+    pub fn new(seed: u64, world: &'w mut dyn World) -> Self {
+        Self {
+            world,
+            random: Random::new(seed),
+            reference: Reference::default(),
+            clients: BTreeMap::new(),
+            backends: Vec::new(),
+            planned: BTreeMap::new(),
+            numbers: 0,
+            summary: Summary::default(),
+            can_fail: true,
+        }
+    }
+
+    /// One thing happens, and what everybody has heard is compared.
+    ///
+    /// # Errors
+    /// It is something else than the reference says.
+    pub fn live_on(&mut self) -> Result<(), Fault> {
+        let round = self.summary.comparisons;
+        let done = self.round().and_then(|what| self.compare().map_err(|fault| format!("{what}: {fault}")));
+        done.map_err(|fault| format!("round {round}: {fault}"))
+    }
+
+    /// Whoever has to hear of inactivity hears of it in the end.
+    ///
+    /// # Errors
+    /// As for one round, or nobody was told.
+    pub fn end(mut self) -> Result<Summary, Fault> {
+        self.can_fail = false;
+        // Longer than the longest wait between two attempts.
+        self.wait(300)?;
+        self.compare()?;
+        match self.reference.owed.first() {
+            Some(user) => Err(format!("nobody was told that {user} is inactive")),
+            None => Ok(self.summary),
+        }
+    }
 }
 
 impl Life<'_> {
@@ -349,5 +380,11 @@ impl Life<'_> {
 
     fn id(&self, number: usize) -> String {
         self.clients.get(&number).map(|client| client.id.clone()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Life<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Life").field("summary", &self.summary).finish_non_exhaustive()
     }
 }
