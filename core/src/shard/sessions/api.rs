@@ -86,6 +86,10 @@ impl Shard {
                 );
             }
         }
+        // RFC 9110 §9.3.7: the server as a whole, for whoever may ask for anything.
+        if head.target.path() == "*" {
+            return self.answer_options(now, conn);
+        }
         let request = match Request::parse(head.method, head.target.path()) {
             Ok(_) if head.target.query().is_some() => Err(Refusal::Unknown),
             request => request,
