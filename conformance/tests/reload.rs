@@ -68,15 +68,19 @@ impl World {
         self.ask(shard, &format!("GET {target} HTTP/1.1\r\nhost: a"))
     }
 
-    fn upgrade(&mut self, shard: usize, target: &str) -> At {
-        let at = self.ask(
+    fn start_upgrade(&mut self, shard: usize, target: &str) -> At {
+        self.ask(
             shard,
             &format!(
                 "GET {target} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                  sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
                  sec-websocket-protocol: v1.swindon-lattice+json"
             ),
-        );
+        )
+    }
+
+    fn upgrade(&mut self, shard: usize, target: &str) -> At {
+        let at = self.start_upgrade(shard, target);
         let answer = self.written(at);
         assert!(answer.starts_with("HTTP/1.1 101 "), "{target}: {answer}");
         at
@@ -318,6 +322,35 @@ fn requests_under_way_end_as_they_began_and_the_next_ones_are_new() {
         let said = world.written(at);
         assert!(said.contains("\r\n\r\n2HTTP/1.1 410 "), "{said}");
     }
+}
+
+#[test]
+fn a_handshake_that_outlives_its_route_opens_nothing() {
+    let old = [routes("kept", 0, 0), routes("gone", 0, 0)].concat();
+    let mut world = World::new(config(vec![upstream("app", 1)], &["chat"], old));
+    world.silent = vec![1];
+    let waiting = ["kept/proxy", "kept/relay", "gone/proxy", "gone/relay"]
+        .map(|target| world.start_upgrade(0, &format!("/{target}")));
+    world.configure(config(vec![upstream("app", 1)], &["chat"], routes("kept", 0, 0)), [0, 1]);
+    assert!(waiting.iter().all(|at| world.written(*at).is_empty() && !world.is_closing(*at)));
+    let mut closed = 0;
+    for (at, (number, told)) in world.backends.clone() {
+        world.shards[at.0].handle_read(now(), at.1, &mut answer(number, &told).unwrap());
+        world.run();
+        closed += usize::from(world.is_closing(at));
+    }
+    let said = waiting.map(|at| world.written(at));
+    for opened in &said[..2] {
+        assert!(opened.starts_with("HTTP/1.1 101 "), "{opened}");
+    }
+    for refused in &said[2..] {
+        assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("the configuration has changed"), "{refused}");
+    }
+    // Of those to the backend too.
+    assert_eq!(closed, 2);
+    // Whoever was refused may ask again, the new way.
+    world.say(waiting[2], b"GET /gone/proxy HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert!(world.written(waiting[2]).starts_with("HTTP/1.1 404 "));
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! | a long-poll that waits | goes on | the answer, with what there is |
 //! | a WebSocket that ends here | goes on; its calls go to backends as they are now | close code 1012; 4001 if its pool has gone |
 //! | a WebSocket that is being authorised | goes on | 503 |
+//! | a switch of protocols that a backend has not answered yet | goes on | 503 instead of its 101; any other answer is finished |
 //! | a tunnel | goes on | the end of the connection |
 
 use super::authorize::End;
@@ -23,7 +24,7 @@ use crate::ws::CloseCode;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
-const CHANGED: &str = "the configuration has changed";
+pub(super) const CHANGED: &str = "the configuration has changed";
 /// Of the codes for applications (RFC 6455 §7.4.2), as Swindon documents it.
 const STOPPED: End = End { code: CloseCode::new(4001), reason: "session_pool_stopped" };
 const RESTART: End = End { code: CloseCode::RESTART, reason: CHANGED };
@@ -90,17 +91,18 @@ impl Shard {
 
     /// The route of a connection is not there any more, or another one.
     fn end_past(&mut self, now: Now, conn: ConnId) {
-        let Some(slot) = self.slots.get(conn) else { return };
-        let end = match &slot.role {
+        let Some(slot) = self.slots.get_mut(conn) else { return };
+        let end = match &mut slot.role {
             Role::WebSocket(socket) => match &socket.kind {
                 SocketKind::Session(talk) if self.config.pools.get(talk.pool).is_none_or(|pool| pool.is_stopped) => {
                     STOPPED
                 }
                 _ => RESTART,
             },
-            Role::Server(server) => match &server.exchange {
+            Role::Server(server) => match &mut server.exchange {
                 Exchange::Greeting(_) => return self.refuse(now, conn, StatusCode::SERVICE_UNAVAILABLE, CHANGED),
                 Exchange::Poll(_) | Exchange::Stream(_) => RESTART,
+                Exchange::Proxying(call) => return call.is_past = true,
                 // They end by themselves, or find their route anew.
                 _ => return,
             },

@@ -1,6 +1,7 @@
 //! The backend's answer on its way to the client, with back-pressure.
 
 use super::super::relay::{Agreement, Handshakes};
+use super::super::reload::CHANGED;
 use super::super::slot::{Exchange, Role, Slot};
 use super::super::{ConnId, HIGH_WATER, LOW_WATER, Shard};
 use super::Purpose;
@@ -89,6 +90,9 @@ impl Shard {
             if !is_wanted || !is_request_sent {
                 // RFC 9110 §7.8: nobody asked, or not before the request is complete.
                 return self.fail_client(now, client_id, Failure::Unusable);
+            }
+            if call.is_past {
+                return self.refuse(now, conn, StatusCode::SERVICE_UNAVAILABLE, CHANGED);
             }
             let verified = call.websocket.as_ref().map(|handshakes| handshakes.verify(head)).transpose();
             let Ok(agreement) = verified else { return self.fail_client(now, client_id, Failure::Unusable) };

@@ -41,6 +41,8 @@ pub(in crate::shard) struct Call {
     pub(super) upgrade: Option<Box<str>>,
     /// It opens a WebSocket that ends here.
     pub(super) websocket: Option<Box<Handshakes>>,
+    /// The route that it came by has gone: it is finished, but nothing that goes on may come of it.
+    pub(in crate::shard) is_past: bool,
     /// The end of waiting for a connection.
     pub(super) wait_until: Option<Instant>,
     /// The end of everything.
@@ -75,6 +77,7 @@ impl Call {
             key: 0,
             upgrade: None,
             websocket: None,
+            is_past: false,
             wait_until: None,
             until: None,
         }
