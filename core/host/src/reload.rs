@@ -14,6 +14,7 @@ use brolly_core::config::{Config, Server};
 use brolly_core::driver::Control;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(crate) struct Reload {
     pub(crate) door: Door,
     pub(crate) tls: Tls,
     pub(crate) passwords: Passwords,
+    /// The process was told to stop: that does not wait for shards to take another configuration.
+    pub(crate) is_stopping: Arc<AtomicBool>,
 }
 
 impl Reload {
@@ -94,14 +97,13 @@ impl Reload {
         self.tls.adopt(&tls, old.tls.servers != new.tls.servers);
         self.door.adopt(&next);
         let config = Arc::new(next);
-        let is_told = (0..ATTEMPTS).any(|_| {
-            self.control.configure(&config) || {
-                thread::sleep(Duration::from_millis(10));
-                false
+        let mut attempts = 0..ATTEMPTS;
+        while !self.is_stopping.load(Ordering::Relaxed) && !self.control.configure(&config) {
+            if attempts.next().is_none() {
+                notes.push("a thread is too busy to be told of it, and all wait for that: send HUP again".into());
+                break;
             }
-        });
-        if !is_told {
-            notes.push("a thread is too busy to be told of it, and all wait for that: send HUP again".into());
+            thread::sleep(Duration::from_millis(10));
         }
         new.config = Arc::unwrap_or_clone(config);
         self.settings = new;
@@ -192,7 +194,26 @@ mod tests {
         let (_, control) = fleet(&Arc::new(settings.config.clone()), Seed([0; 32]), 1);
         let door = Door::new(&settings.config, &settings.listeners, tls.clone());
         let passwords = Passwords::open(&password_files(&settings.config)).unwrap();
-        Reload { path: None, settings, control, door, tls, passwords }
+        Reload { path: None, settings, control, door, tls, passwords, is_stopping: Arc::default() }
+    }
+
+    #[test]
+    fn whoever_is_told_to_stop_waits_for_no_shard() {
+        with_file("stop", |settings, _| {
+            let settings = || settings(&format!("{LISTEN}[limits]\nmailbox_messages = 1\n"));
+            let mut reload = reload(settings());
+            // A shard that reads no mail.
+            let (parts, control) = fleet(&Arc::new(settings().config), Seed([0; 32]), 1);
+            reload.control = control;
+            assert_eq!(reload.adopt(settings()).unwrap(), Vec::<String>::new());
+            let (is_stopping, new) = (Arc::clone(&reload.is_stopping), settings());
+            let waits = thread::spawn(move || reload.adopt(new).unwrap());
+            thread::sleep(Duration::from_millis(50));
+            is_stopping.store(true, Ordering::Relaxed);
+            // All attempts in vain would be a note.
+            assert_eq!(waits.join().unwrap(), Vec::<String>::new());
+            drop(parts);
+        });
     }
 
     /// Or it would serve what is for the public.

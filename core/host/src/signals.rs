@@ -5,7 +5,9 @@ use crate::log::say;
 use crate::reload::Reload;
 use brolly_core::driver::Control;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{io, process, thread};
 
@@ -17,6 +19,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// # Errors
 /// There is no room for another thread, or signals cannot be handled.
 pub(crate) fn handle(control: Control, mut reload: Reload, paths: Paths) -> io::Result<()> {
+    for signal in [SIGINT, SIGTERM] {
+        flag::register(signal, Arc::clone(&reload.is_stopping))?;
+    }
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let wait = move || {
         let mut is_stopping = false;

@@ -213,9 +213,15 @@ impl Server {
         let config = Arc::new(settings.config.clone());
         let (fleet, control) = fleet(&config, Seed(seed), u16::try_from(shards.len()).unwrap_or(u16::MAX));
         let passwords = self.passwords;
-        let (path, tls) = (self.path, self.tls);
-        let shared = (control.clone(), door.clone(), passwords.clone());
-        let reload = Reload { path, settings, control: shared.0, door: shared.1, tls, passwords: shared.2 };
+        let reload = Reload {
+            path: self.path,
+            settings,
+            control: control.clone(),
+            door: door.clone(),
+            tls: self.tls,
+            passwords: passwords.clone(),
+            is_stopping: Arc::default(),
+        };
         signals::handle(control, reload, paths.clone()).map_err(failed("handle signals"))?;
         let (log, log_thread) = Log::start(format).map_err(failed("start the log"))?;
         let files = Files::default();
