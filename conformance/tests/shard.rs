@@ -1,7 +1,10 @@
 //! A whole shard, driven by hand: what must hold for any splitting and interleaving, and bugs that were found.
 #![cfg(not(loom))]
 
-use brolly_core::config::{Asset, Config, Files, Handler, Limits, Listener, WebSocket};
+use brolly_core::config::{
+    Asset, Backend, Config, Dialect, Files, Handler, Limits, Listener, Server, SessionPool, Sessions, Upstream,
+    WebSocket,
+};
 use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route, Routes};
 use brolly_core::shard::{Accepted, ConnId, Effect, IoError, Mail, Shard};
@@ -177,6 +180,60 @@ fn the_log_says_what_became_of_a_request_without_an_answer() {
         let line = request.split(" HTTP").next().unwrap().to_owned();
         assert_eq!(logged, Some((line, status, reason.map(Into::into))));
     }
+}
+
+#[test]
+fn the_log_knows_a_session_by_the_id_that_its_backend_gets() {
+    let pool = SessionPool {
+        name: "chat".into(),
+        timeouts: brolly_core::session::Timeouts::default(),
+        inactivity: Vec::new(),
+        lattices: brolly_core::lattice::Limits::default(),
+        dialect: Dialect::Swindon,
+        keys: Vec::new(),
+        is_stopped: false,
+    };
+    let backend = Backend { upstream: 0, path: "".into() };
+    let sessions =
+        Sessions { pool: 0, takes_any_protocol: true, compression: None, calls: Vec::new(), others: backend };
+    let mut routes = Routes::default();
+    routes.add(Route { host: HostPattern::Any, prefix: "/".into(), to: 0.into() }).unwrap();
+    let config = Config {
+        handlers: vec![Handler::Sessions(sessions.into())],
+        pools: vec![pool],
+        upstreams: vec![Upstream::new(&Limits::default(), vec![Server::tcp("10.0.0.2", 80)])],
+        log_requests: true,
+        routes,
+        ..Config::default()
+    };
+    let mut shard = Shard::new(Arc::new(config), 0, 1, Seed([7; 32]));
+    let conn = accept(&mut shard, at(0));
+    let mut handshake = b"GET /a HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        .to_vec();
+    shard.handle_read(at(0), conn, &mut handshake);
+    let connect = std::iter::from_fn(|| shard.poll_effect()).find_map(|effect| match effect {
+        Effect::Connect { conn, .. } => Some(conn),
+        _ => None,
+    });
+    let backend = connect.unwrap();
+    shard.handle_connected(at(0), backend);
+    let id = |head: &str| {
+        let (_, id) = head.split_once("\r\nx-barium: ").unwrap_or_else(|| panic!("no id in {head}"));
+        id.split("\r\n").next().unwrap().to_owned()
+    };
+    let asked = id(&written(&mut shard, at(0), backend));
+    let content = r#"{"user_id":"u1"}"#;
+    let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ";
+    let mut answer = format!("{answer}{}\r\n\r\n{content}", content.len()).into_bytes();
+    shard.handle_read(at(0), backend, &mut answer);
+    let answered = written(&mut shard, at(0), conn);
+    let logged = std::iter::from_fn(|| shard.poll_effect()).find_map(|effect| match effect {
+        Effect::Log(access) => Some((access.request.to_string(), access.status, access.id.to_string())),
+        _ => None,
+    });
+    assert_eq!(id(&answered), asked);
+    assert_eq!(logged, Some(("GET /a".into(), 101, asked)));
 }
 
 /// A packet full of requests for a large answer must not become a queue of large answers.

@@ -88,8 +88,7 @@ impl Origin<'_> {
                 self.write_standard(head, |_, address| format!("for={}", node(address)).into_bytes(), out)?;
             }
         }
-        let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-        out.field("x-barium", self.id.hyphenated().encode_lower(&mut id).as_bytes())?;
+        write_id(self.id, out)?;
         let Some(vouched) = &self.vouched else { return Ok(()) };
         if let Some(user) = &vouched.user {
             out.field("x-forwarded-user", user.as_bytes())?;
@@ -135,6 +134,16 @@ impl Origin<'_> {
         out.field("forwarded", &list)?;
         Ok(())
     }
+}
+
+/// Writes `X-Barium`: the id of a request, for whoever follows it.
+///
+/// # Errors
+/// None, in fact.
+#[inline]
+pub fn write_id(id: Uuid, out: &mut HeadWriter<'_>) -> Result<(), EncodeError> {
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    out.field("x-barium", id.hyphenated().encode_lower(&mut text).as_bytes()).map(|_| ())
 }
 
 const X_FORWARDED: &str = "x-forwarded-";

@@ -3,6 +3,7 @@
 use super::slot::{Exchange, Line, Role, Server};
 use super::{Access, ConnId, Effect, Shard};
 use crate::conn::Content;
+use crate::handler::origin::write_id;
 use crate::http1::{FieldLines, HeadWriter, Method, ResponseHead, StatusCode};
 use crate::text::date;
 use crate::time::{Instant, Now};
@@ -128,11 +129,9 @@ impl Shard {
                 Content::None | Content::Length(_) | Content::Stream | Content::UntilClose => 0,
             };
         }
-        let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-        let id = server.id.hyphenated().encode_lower(&mut id).as_bytes();
         let sent = server.conn.respond(now, timeouts, status, content, |head| {
-            head.field("date", date)?.field("x-barium", id)?.checked(&config.server);
-            fields(head);
+            write_id(server.id, head.field("date", date)?)?;
+            fields(head.checked(&config.server));
             server.shape.apply(config, listener, head);
             Ok(())
         });

@@ -9,6 +9,7 @@ use crate::config::{Compression, Handler};
 use crate::conn::{WebSocketConn, WebSocketEvent, into_bytes};
 use crate::handler::call::{self, Call, Refused, Request};
 use crate::handler::follow::{Since, Topics, Wanted, write_recovery};
+use crate::handler::origin::write_id;
 use crate::handler::websocket::{accept, may_open};
 use crate::http1::{FieldLines, Framing, RequestHead, StatusCode};
 use crate::pubsub::{Body, Joined, MemberId, Message, Positions, Topic};
@@ -113,11 +114,9 @@ impl Shard {
         let Self { slots, timeouts, config, .. } = self;
         let Some(slot) = slots.get_mut(conn) else { return false };
         let (Role::Server(server), listener) = (&mut slot.role, slot.listener) else { return false };
-        let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-        let id = server.id.hyphenated().encode_lower(&mut id).as_bytes();
         let switched = server.conn.switch_protocols(now, timeouts, |head| {
             head.lines(FieldLines::new("connection: upgrade\r\nupgrade: websocket\r\n"));
-            head.field("sec-websocket-accept", &accept)?.field("x-barium", id)?;
+            write_id(server.id, head.field("sec-websocket-accept", &accept)?)?;
             if let Some(answer) = &answer {
                 head.field("sec-websocket-extensions", answer.as_bytes())?;
             }

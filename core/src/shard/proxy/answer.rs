@@ -8,10 +8,10 @@ use super::Purpose;
 use super::retry::Failure;
 use crate::conn::{ClientEvent, Content};
 use crate::handler::forward;
+use crate::handler::origin::write_id;
 use crate::http1::{Fields, Framing, HeadWriter, ResponseHead, StatusCode};
 use crate::time::Now;
 use alloc::boxed::Box;
-use alloc::string::ToString;
 
 /// Content of an answer that is read to its end although nobody wants it (bytes).
 const DRAINED: u64 = 64 * 1024;
@@ -134,7 +134,6 @@ impl Shard {
         if let Some(line) = &mut server.line {
             line.status = head.status.as_u16();
         }
-        let id = server.id.hyphenated().to_string();
         let has_date = head.fields.get("date").is_some();
         let keeps_length = is_head || head.status == StatusCode::NOT_MODIFIED;
         let sent = server.conn.respond(now, timeouts, head.status, content, |out| {
@@ -142,7 +141,7 @@ impl Shard {
             if !has_date {
                 out.field("date", date)?;
             }
-            out.field("x-barium", id.as_bytes())?;
+            write_id(server.id, out)?;
             server.shape.apply(config, *listener, out);
             Ok(())
         });
@@ -178,7 +177,6 @@ impl Shard {
     ) {
         let Self { slots, timeouts, config, .. } = self;
         let Some(Slot { role: Role::Server(server), listener, .. }) = slots.get_mut(conn) else { return };
-        let id = server.id.hyphenated().to_string();
         if let Some(line) = &mut server.line {
             line.status = 101;
         }
@@ -188,7 +186,7 @@ impl Shard {
                 None => forward::upgrade(head, out)?,
                 Some((handshakes, agreement)) => handshakes.write_response(agreement, out, response)?,
             }
-            out.field("x-barium", id.as_bytes())?;
+            write_id(server.id, out)?;
             server.shape.apply(config, *listener, out);
             Ok(())
         });

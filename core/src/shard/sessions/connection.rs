@@ -23,6 +23,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::mem;
+use uuid::Uuid;
 
 /// An open WebSocket whose user is known.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(in crate::shard) struct Talk {
     /// Index into the handlers.
     pub(super) handler: usize,
     pub(super) user: User,
+    /// `X-Barium` of the opening handshake, and of all calls.
+    pub(super) id: Uuid,
     /// How backends are told who it is.
     pub(super) authorization: Arc<str>,
     /// Calls under way.
@@ -41,10 +44,10 @@ pub(in crate::shard) struct Talk {
 }
 
 impl Talk {
-    pub(super) fn new(pool: usize, handler: usize, user: User, dialect: Option<Dialect>) -> Self {
+    pub(super) fn new(pool: usize, handler: usize, user: User, id: Uuid, dialect: Option<Dialect>) -> Self {
         let authorization = authorization(dialect.unwrap_or_default().scheme(), &user).into();
         let (errands, lattices, pending) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
-        Self { pool, handler, user, authorization, errands, lattices, pending }
+        Self { pool, handler, user, id, authorization, errands, lattices, pending }
     }
 }
 

@@ -7,6 +7,7 @@ use super::connection::text_frame;
 use crate::config::{Backend, Handler};
 use crate::handler::call::Refused;
 use crate::handler::forward;
+use crate::handler::origin::write_id;
 use crate::handler::remote::{self, Remote};
 use crate::http1::{FieldLines, StatusCode};
 use crate::session::Telling;
@@ -19,6 +20,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use core::time::Duration;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 /// For a call, if its upstream has no `total_timeout`.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -95,26 +97,37 @@ impl Shard {
         let path = backend.path(method);
         let config = Arc::clone(&self.config);
         let name = config.upstreams.get(backend.upstream).and_then(|upstream| upstream.request_id.as_deref());
-        let id = name.map(|_| self.request_id(&matter)).unwrap_or_default();
+        let id = self.origin_id(&matter);
+        let own = name.map(|_| self.request_id(&matter, id)).unwrap_or_default();
         let fields = |head: &mut crate::http1::HeadWriter<'_>| {
             if let Some(authorization) = authorization {
                 head.field("authorization", authorization.as_bytes())?;
             }
-            head.lines(FIELDS);
-            forward::name_request(name, &id, head)
+            write_id(id, head.lines(FIELDS))?;
+            forward::name_request(name, &own, head)
         };
         self.send_errand(now, (backend.upstream, &path), fields, content, timeout, matter)
     }
 
+    /// `X-Barium` of a request of ours: that of the handshake which has opened its connection; without a connection its own.
+    fn origin_id(&mut self, matter: &Matter) -> Uuid {
+        let opened = match matter {
+            Matter::Authorize(conn) => self.server(*conn).map(|server| server.id),
+            Matter::Call(conn, _) => self.talk(*conn).map(|talk| talk.id),
+            Matter::Inactive(..) => None,
+        };
+        opened.unwrap_or_else(|| self.rng.next_uuid())
+    }
+
     /// What a request of ours is called: by its connection, if there is one, and by what it is to it.
-    fn request_id(&mut self, matter: &Matter) -> String {
+    fn request_id(&self, matter: &Matter, id: Uuid) -> String {
         match matter {
             Matter::Authorize(conn) => format!("{}-auth", self.public_id(*conn)),
             Matter::Call(conn, meta) => {
                 let id = meta.get("request_id").map(|id| id.as_str().map_or_else(|| id.to_string(), Into::into));
                 format!("{}-{}", self.public_id(*conn), id.unwrap_or_default())
             }
-            Matter::Inactive(..) => self.rng.next_uuid().to_string(),
+            Matter::Inactive(..) => id.to_string(),
         }
     }
 

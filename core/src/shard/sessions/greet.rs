@@ -154,7 +154,8 @@ impl Shard {
         let Greeting { pool, handler, handshake, members, held, is_overflown, orders, .. } = greeting;
         let (kind, text, code) = match verdict {
             Verdict::Hello(user, hello) => {
-                let talk = Talk::new(pool, handler, user.into(), self.config.pools.get(pool).map(|pool| pool.dialect));
+                let dialect = self.config.pools.get(pool).map(|pool| pool.dialect);
+                let talk = Talk::new(pool, handler, user.into(), server.id, dialect);
                 (SocketKind::Session(Box::new(talk)), hello, None)
             }
             Verdict::Fatal(text, code) => (SocketKind::Refused, text, Some(code)),
