@@ -34,7 +34,8 @@ pub struct Limits {
     pub limited_clients: usize,
     /// Passwords that are being verified at a time. Default 64 per shard. Beyond: 503.
     pub verifications: usize,
-    /// For the answer of a backend that is asked whether a request may pass. Default 10 s. Then 504.
+    /// For the answer of a backend that is asked whether a request may pass. Default 10 s. Then 504. Connections of a session
+    /// pool wait as long as the `total_timeout` of the upstream says, if it has one; then `fatal_error` 500.
     pub authorize_timeout: Duration,
     /// Messages from other shards on their way to this one. Default 4,096 per mailbox. When it is full, publishes are
     /// refused with 503 until there is room.

@@ -1,4 +1,4 @@
-//! HTTP's own login (RFC 7617).
+//! HTTP's own login (RFC 7617), and keys (RFC 6750).
 
 use crate::http1::Fields;
 use alloc::boxed::Box;
@@ -10,15 +10,22 @@ use base64::engine::general_purpose::STANDARD;
 pub fn credentials(fields: &Fields<'_>) -> Option<(Box<str>, Box<str>)> {
     let mut values = fields.all("authorization");
     let value = values.next().filter(|_| values.next().is_none())?;
-    let (scheme, token) = value.split_at_checked(value.iter().position(|byte| *byte == b' ')?)?;
-    if !scheme.eq_ignore_ascii_case(b"basic") {
-        return None;
-    }
     // The charset that was asked for is UTF-8 (RFC 7617 §2.1).
-    let decoded = String::from_utf8(STANDARD.decode(token.trim_ascii()).ok()?).ok()?;
+    let decoded = String::from_utf8(STANDARD.decode(token(value, b"basic")?).ok()?).ok()?;
     let (user, password) = decoded.split_once(':')?;
     // RFC 7617 §2: neither has control characters.
     (!decoded.contains(char::is_control)).then(|| (user.into(), password.into()))
+}
+
+/// The key that an `Authorization` shows.
+pub fn bearer(value: &[u8]) -> Option<&[u8]> {
+    token(value, b"bearer")
+}
+
+/// What follows a scheme: its name in any case, then one or more spaces (RFC 9110 §11.1, §11.4).
+fn token<'v>(value: &'v [u8], wanted: &[u8]) -> Option<&'v [u8]> {
+    let (scheme, token) = value.split_at_checked(value.iter().position(|byte| *byte == b' ')?)?;
+    scheme.eq_ignore_ascii_case(wanted).then(|| token.trim_ascii())
 }
 
 #[cfg(test)]

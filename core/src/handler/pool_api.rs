@@ -172,9 +172,18 @@ fn two(method: Method<'_>, put: Request, delete: Request) -> Result<Request, Ref
     }
 }
 
+/// Whether this is a topic, as clients read them: one or more of `[A-Za-z0-9_.:-]`.
+pub fn is_topic(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte == b'.' || is_in_topic(byte))
+}
+
 /// A topic: slashes stand for dots.
 fn topic(path: &str) -> Result<String, Refusal> {
-    dotted(path, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'-'))
+    dotted(path, is_in_topic)
+}
+
+fn is_in_topic(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'-')
 }
 
 fn namespace(path: &str) -> Result<String, Refusal> {

@@ -7,8 +7,8 @@ use super::super::{ConnId, Shard};
 use super::connection::text_frame;
 use super::{Order, Outcome, Place, Reply};
 use crate::conn::Content;
-use crate::handler::pool_api::{Refusal, Request};
-use crate::handler::remote;
+use crate::handler::pool_api::{Refusal, Request, is_topic};
+use crate::handler::{login, remote};
 use crate::http1::{Framing, RequestHead, StatusCode};
 use crate::lattice::{Delta, Name};
 use crate::pubsub::{Body, Topic};
@@ -75,7 +75,7 @@ impl Shard {
         };
         let is_strict = pool.dialect.is_strict();
         if !pool.keys.is_empty() {
-            let shown = head.fields.get("authorization").and_then(|value| value.strip_prefix(b"Bearer "));
+            let shown = head.fields.get("authorization").and_then(login::bearer);
             if !shown.is_some_and(|shown| pool.keys.iter().any(|key| is_same(key.as_bytes(), shown))) {
                 return self.refuse_api(
                     now,
@@ -237,6 +237,9 @@ impl Shard {
                 }
                 let mut asked = Vec::with_capacity(messages.len());
                 for Item { topic: label, data, user, connection } in messages {
+                    if !is_topic(&label) {
+                        return Err(bad(format!("{label:?} is no topic")));
+                    }
                     let (topic, data) = (topic(&label)?, data.get().as_bytes());
                     match (user, connection) {
                         (None, None) => asked.push(Asked::Publish(topic, body(data)?)),

@@ -22,7 +22,7 @@ use core::time::Duration;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// For a call, if its upstream has no `total_timeout`.
+/// For what an upstream without `total_timeout` is asked.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 const FIELDS: FieldLines = FieldLines::new(concat!(
@@ -60,12 +60,11 @@ impl Shard {
         let config = Arc::clone(&self.config);
         let Some(Handler::Sessions(sessions)) = config.handlers.get(handler) else { return };
         let backend = sessions.backend(&call.method);
-        let timeout = config.upstreams.get(backend.upstream).and_then(|upstream| upstream.total_timeout);
-        let (content, timeout) = (call.content(&id), timeout.unwrap_or(CALL_TIMEOUT));
+        let content = call.content(&id);
         let matter = Matter::Call(conn, call.meta.clone());
         let errand = match is_full {
             true => None,
-            false => self.post(now, backend, &call.method, Some(&authorization), content, timeout, matter),
+            false => self.post(now, backend, &call.method, Some(&authorization), content, CALL_TIMEOUT, matter),
         };
         match errand {
             // It may have failed on the spot, and be answered.
@@ -82,7 +81,7 @@ impl Shard {
         }
     }
 
-    /// Posts JSON to a backend.
+    /// Posts JSON to a backend. It has as long as its upstream says, or else `timeout`.
     #[expect(clippy::too_many_arguments, reason = "all of them are the request")]
     pub(super) fn post(
         &mut self,
@@ -96,7 +95,9 @@ impl Shard {
     ) -> Option<ConnId> {
         let path = backend.path(method);
         let config = Arc::clone(&self.config);
-        let name = config.upstreams.get(backend.upstream).and_then(|upstream| upstream.request_id.as_deref());
+        let upstream = config.upstreams.get(backend.upstream);
+        let timeout = upstream.and_then(|upstream| upstream.total_timeout).unwrap_or(timeout);
+        let name = upstream.and_then(|upstream| upstream.request_id.as_deref());
         let id = self.origin_id(&matter);
         let own = name.map(|_| self.request_id(&matter, id)).unwrap_or_default();
         let fields = |head: &mut crate::http1::HeadWriter<'_>| {
