@@ -1,6 +1,6 @@
 //! Bounded mailboxes: the only way in which shards talk.
 //!
-//! The queue is `concurrent-queue`; what is added here is who wakes whom. loom checks it (`conformance/tests/loom.rs`).
+//! The queue is `concurrent-queue`; what is added here is who wakes whom. loom checks it (`conformance/tests/loom/`).
 
 use concurrent_queue::{ConcurrentQueue, PushError};
 use core::fmt;

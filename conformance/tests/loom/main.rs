@@ -34,6 +34,7 @@ macro_rules! broken {
 }
 
 mod bitmap;
+mod driver;
 mod mailbox;
 mod room;
 mod shutdown;

@@ -122,6 +122,8 @@ impl<R: Runtime> Driver<R> {
     /// Does what there is to do now; says whether there may be more. Looks at the clock once.
     fn turn(&mut self) -> bool {
         let now = self.runtime.now();
+        // Before all work, and before the mail is looked at: what comes from here on wakes the task again.
+        self.wakeups.take(|slot| self.ready.push(slot));
         let mut is_busy = self.receive_mail(now);
         self.visit_ready(now);
         is_busy |= self.accept(now);
@@ -149,7 +151,6 @@ impl<R: Runtime> Driver<R> {
 
     fn visit_ready(&mut self, now: Now) {
         let mut ready = core::mem::take(&mut self.ready);
-        self.wakeups.take(|slot| ready.push(slot));
         for slot in ready.drain(..) {
             if let Some(index) = slot.checked_sub(TASKS + self.task_slots) {
                 let Self { sockets, shard, runtime, buffer, .. } = self;

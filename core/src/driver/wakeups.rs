@@ -1,7 +1,7 @@
 //! Which slots of a driver want a visit: one bit per slot, and the task to poll when the first bit is set.
 //!
 //! A bitmap with summaries above it: a bit on level *n* + 1 says that a word on level *n* is not zero. Two rules make it
-//! correct without a lock, and loom checks both (`conformance/tests/loom.rs`, with broken twins):
+//! correct without a lock, and loom checks both (`conformance/tests/loom/`, with broken twins):
 //!
 //! * **Setting goes up**: first the slot's bit, then the summary above it, last the task. Only whoever made a word
 //!   non-zero goes further up; whoever finds it non-zero relies on the one who did.
