@@ -59,17 +59,34 @@ impl Stream for Nobody {
     }
 }
 
+fn config() -> Arc<Config> {
+    let limits = Limits { connections: 1, mailbox_messages: 2, ..Limits::default() };
+    Arc::new(Config { limits, ..Config::default() })
+}
+
 /// The last of two letters ends it. It must not wait for a third.
 #[test]
 fn a_driver_reads_all_its_mail() {
     holds(|| {
-        let limits = Limits { connections: 1, mailbox_messages: 2, ..Limits::default() };
-        let config = Arc::new(Config { limits, ..Config::default() });
+        let config = config();
         let (mut parts, control) = fleet(&config, Seed([0; 32]), 1);
         thread::spawn(move || {
             assert!(control.configure(&config));
             assert!(control.shutdown(Duration::ZERO));
         });
         block_on(Driver::new(parts.remove(0), Nowhere));
+    });
+}
+
+/// Each waits for the news that the other has finished.
+#[test]
+fn a_fleet_ends_when_all_are_drained() {
+    holds(|| {
+        let (mut parts, control) = fleet(&config(), Seed([0; 32]), 2);
+        assert!(control.shutdown(Duration::ZERO));
+        let other = parts.remove(1);
+        let other = thread::spawn(move || block_on(Driver::new(other, Nowhere)));
+        block_on(Driver::new(parts.remove(0), Nowhere));
+        other.join().unwrap();
     });
 }
