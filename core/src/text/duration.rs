@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-const UNITS: [(&[&str], u64); 9] = [
+const UNITS: [(&[&str], u64); 10] = [
     (&["ns"], 1),
     (&["us"], 1_000),
     (&["ms"], 1_000_000),
@@ -11,6 +11,8 @@ const UNITS: [(&[&str], u64); 9] = [
     (&["h", "hr", "hour", "hours"], 3_600_000_000_000),
     (&["d", "day", "days"], 86_400_000_000_000),
     (&["w", "week", "weeks"], 604_800_000_000_000),
+    // A twelfth of a year: 30.44 days.
+    (&["M", "month", "months"], 2_629_800_000_000_000),
     (&["y", "year", "years"], 31_557_600_000_000_000),
 ];
 
@@ -36,9 +38,14 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_people_write_them() {
-        for (text, seconds) in
-            [("10s", 10), ("1 hour", 3600), ("1h 12m", 4320), ("90 minutes", 5400), (" 2d1s ", 172_801)]
-        {
+        for (text, seconds) in [
+            ("10s", 10),
+            ("1 hour", 3600),
+            ("1h 12m", 4320),
+            ("90 minutes", 5400),
+            (" 2d1s ", 172_801),
+            ("12M", 31_557_600),
+        ] {
             assert_eq!(parse(text), Some(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "10", "s", "1 fortnight", "-1s", "1.5s", "1s,", "99999999999999999999s", "600y"] {

@@ -5,10 +5,12 @@
 //! | `yaml.rs` | Swindon's dialect of YAML: tags, merges, includes, mixins, units |
 //! | `swindon.rs` | its sections but the routes |
 //! | `routes.rs` | its routes, handlers and authorizers |
+//! | `options.rs` | what it has, and what has no equivalent |
 //! | `toml.rs` | what is written |
 //!
 //! What has no equivalent becomes a comment where it would stand, and is said again on standard error.
 
+mod options;
 mod routes;
 mod swindon;
 mod toml;
@@ -66,7 +68,7 @@ server-name: null
 set-user: www
 _VARS:
   common: &common
-    extra-headers: {X-Frame-Options: DENY}
+    extra-headers: {X-Frame-Options: DENY, X-Version: 1.10}
 mixins:
   app1-: app1.yaml
 routing:
@@ -101,6 +103,7 @@ handlers:
     mode: forward
     ip-header: X-Real-IP
     max-payload-size: 10Mi
+    stream-requests: true
     destination: be/prefix
   strip: !StripWWWRedirect
   sites: !Static
@@ -155,7 +158,12 @@ handlers:
             "connections = 10000",
             "idle_timeout = \"90s\"",
             "servers = [\"http://localhost:8111\", \"http://127.0.0.1:8112\"]",
-            "connections = 16",
+            "connections = 16  # in each thread",
+            "content_bytes = \"10MiB\"\nwebsocket_message_bytes = \"10MiB\"",
+            "total_timeout = \"30s\"",
+            "any_path = true",
+            "index = []",
+            "X-Version = \"1.10\"",
             "queue = 100000",
             "host = \"swindon.internal\"",
             "inactivity = [\"be/inactive\"]",
@@ -167,7 +175,7 @@ handlers:
             "request_fields = { set = { X-Real-IP = \"{client}\" } }",
             "request_id = \"X-Request-Id\"",
             "content_type = \"text/html\"",
-            "[routes.otherwise]\nhandler = \"proxy\"\nupstream = \"be\"",
+            "[routes.otherwise]\n# handlers.proxy.stream-requests: without `buffer_requests` requests are streamed\nhandler = \"proxy\"",
             "index = [\"index.html\", \"index.htm\"]",
             "by_host = \".example.com\"",
             "parameter = \"r\", split = [2, 6], fallback = \"bad-version\" }",
@@ -175,15 +183,15 @@ handlers:
             "handler = \"self-status\"",
             "handler = \"status\"\nstatus = 404\nwww = \"remove\"",
             "access = { allow = [\"127.0.0.0/24\", \"::1\", \"10.0.0.0/8\"] }",
-            "response_fields = { set = { X-Frame-Options = \"DENY\" } }",
+            "response_fields = { set = { X-Frame-Options = \"DENY\", X-Version = \"1.10\" } }",
             "listing = true",
-            "location = \"http://old.example.net\"",
+            "host = \"www.old.example.net\"\nprefix = \"/\"\nhandler = \"status\"\nstatus = 404\nwww = \"remove\"",
             "host = \"example.com\"",
             "sessions of the pool chat",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        for note in ["set-user", "forwarded-ip-header", "a bare IPv4 address"] {
+        for note in ["set-user", "forwarded-ip-header", "a bare IPv4 address", "handlers.proxy.stream-requests"] {
             assert!(notes.iter().any(|text| text.contains(note)), "{note} is not in {notes:#?}");
         }
     }
@@ -253,6 +261,18 @@ handlers:
             ("unknown: 1", "there is no option unknown"),
             ("handlers: {a: !Unknown {}}", "there is no handler of the kind Unknown"),
             ("keep-alive-timeout: soon", "keep-alive-timeout must be a duration"),
+            ("handlers: {a: !EmptyGif {typo: 1}}\nrouting: {localhost: a}", "there is no option handlers.a.typo"),
+            ("http-destinations: {a: {addresses: [b], typo: 1}}", "there is no option http-destinations.a.typo"),
+            ("session-pools: {a: {typo: 1}}", "there is no option session-pools.a.typo"),
+            (
+                "handlers: {a: !Static {path: /, generate-index: yes}}\nrouting: {localhost: a}",
+                "generate-index must be true or false, not yes",
+            ),
+            (
+                "handlers: {a: !SwindonLattice {session-pool: p, compatibility: v0.6.2}, b: !SwindonLattice {session-pool: p}}\n\
+                 session-pools: {p: {}}",
+                "Inconsistent `compatibility` for pool p",
+            ),
             ("max-connections: 10MiB", "max-connections must be a number"),
             ("mixins: {a-: missing.yaml}", "missing.yaml: there is no such file or directory"),
             ("x: !*Include ../a.yaml", "an include cannot leave the directory"),

@@ -4,24 +4,10 @@
 //! paths. There, `*.example.org` means `example.org` too: here that is a route of its own. And a handler there may be named by
 //! several routes: here each route says all of it.
 
+use super::options;
 use super::toml::{Writer, list, quote, table};
 use super::yaml::Node;
 use std::collections::BTreeMap;
-
-/// The handlers that Swindon has.
-const KINDS: [&str; 11] = [
-    "BaseRedirect",
-    "EmptyGif",
-    "HttpBin",
-    "Proxy",
-    "SelfStatus",
-    "SingleFile",
-    "Static",
-    "StripWWWRedirect",
-    "SwindonLattice",
-    "VersionedStatic",
-    "WebsocketEcho",
-];
 
 /// A route: `HOST/PATH`, a handler, an authorizer.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +36,7 @@ impl<'n> Site<'n> {
         let (handlers, authorizers) = (section("handlers")?, section("authorizers")?);
         for handler in handlers.values() {
             let kind = handler.tag.as_deref().unwrap_or_default();
-            if !KINDS.contains(&kind) {
+            if options::of_kind(kind).is_none() {
                 return Err(format!("there is no handler of the kind {kind}"));
             }
         }
@@ -87,12 +73,16 @@ impl<'n> Site<'n> {
 
     /// Whether the backends of a pool speak the older dialect.
     pub(super) fn is_tangle(&self, pool: &str) -> Result<bool, String> {
+        let mut found = None;
         for handler in self.handlers.values() {
             if handler.tag.as_deref() == Some("SwindonLattice") && handler.optional("session-pool")? == Some(pool) {
-                return Ok(version(handler)? < (0, 7));
+                let is_tangle = version(handler)? < (0, 7);
+                if found.replace(is_tangle).is_some_and(|other| other != is_tangle) {
+                    return Err(format!("Inconsistent `compatibility` for pool {pool}"));
+                }
             }
         }
-        Ok(false)
+        Ok(found.unwrap_or(false))
     }
 
     /// Who is believed about whom a request is from: the networks that some authorizer believes.
@@ -132,7 +122,7 @@ impl<'n> Site<'n> {
     }
 
     /// The authorizer of a route: its own, that of the nearest path above it, of the host's stars, of all hosts, the default.
-    fn authorizer(&self, route: &Route<'n>) -> Option<&'n Node> {
+    fn authorizer(&self, route: &Route<'n>) -> Option<(&'n str, &'n Node)> {
         let own = |host: &str| {
             let above = |other: &&Route<'_>| {
                 other.host == host
@@ -152,7 +142,7 @@ impl<'n> Site<'n> {
             domain = name.split_once('.').map(|(_, parent)| parent);
         }
         let name = found.or_else(|| root("*")).unwrap_or("default");
-        self.authorizers.get(name).copied()
+        self.authorizers.get_key_value(name).map(|(name, node)| (*name, *node))
     }
 
     /// All routes, with those that Swindon does not need to be told.
@@ -187,22 +177,23 @@ pub(super) fn write(site: &Site<'_>, out: &mut Writer) -> Result<(), String> {
         out.text("prefix", if route.path.is_empty() { "/" } else { route.path });
         let handler = site.handlers.get(route.handler).copied();
         let plain = handler.map(|handler| handler.optional("http-route")).transpose()?.flatten();
-        let plain = plain.map(|name| site.handlers.get(name).copied().ok_or(name)).filter(|of| *of != Err("default"));
+        let plain = plain.map(|name| site.handlers.get(name).map(|handler| (name, *handler)).ok_or(name));
+        let plain = plain.filter(|of| *of != Err("default"));
         let plain = plain.transpose().map_err(|name| format!("there is no http route handler {name}"))?;
         match handler {
             Some(handler) => {
-                write_handler(&route, handler, out)?;
-                write_policy(site, plain.unwrap_or(handler), out)?;
+                write_handler(&route, route.handler, handler, out)?;
+                write_policy(site, plain.map_or(handler, |(_, plain)| plain), out)?;
             }
             None => missing(out),
         }
-        if let Some(authorizer) = site.authorizer(&route) {
-            write_authorizer(site, authorizer, out)?;
+        if let Some((name, authorizer)) = site.authorizer(&route) {
+            write_authorizer(site, name, authorizer, out)?;
         }
         match (plain, handler.and_then(|handler| handler.tag.as_deref())) {
-            (Some(plain), _) => {
+            (Some((name, plain)), _) => {
                 out.section("[routes.otherwise]");
-                write_handler(&route, plain, out)?;
+                write_handler(&route, name, plain, out)?;
             }
             (None, Some("SwindonLattice" | "WebsocketEcho")) => {
                 out.section("[routes.otherwise]");
@@ -220,8 +211,12 @@ fn missing(out: &mut Writer) {
     out.key("status", 404);
 }
 
-fn write_authorizer(site: &Site<'_>, authorizer: &Node, out: &mut Writer) -> Result<(), String> {
-    match authorizer.tag.as_deref() {
+fn write_authorizer(site: &Site<'_>, name: &str, authorizer: &Node, out: &mut Writer) -> Result<(), String> {
+    let kind = authorizer.tag.as_deref();
+    if let Some(options) = kind.and_then(options::of_kind) {
+        options.read(authorizer, &format!("authorizers.{name}."), out)?;
+    }
+    match kind {
         Some("SourceIp") => {
             let allowed = site.network(authorizer.needed("allowed-network")?, out)?;
             out.key("access", format!("{{ allow = {} }}", list(&allowed)));
@@ -239,13 +234,18 @@ fn write_authorizer(site: &Site<'_>, authorizer: &Node, out: &mut Writer) -> Res
 }
 
 /// The handler and its own keys.
-fn write_handler(route: &Route<'_>, handler: &Node, out: &mut Writer) -> Result<(), String> {
-    match handler.tag.as_deref().unwrap_or_default() {
+fn write_handler(route: &Route<'_>, name: &str, handler: &Node, out: &mut Writer) -> Result<(), String> {
+    let kind = handler.tag.as_deref().unwrap_or_default();
+    if let Some(options) = options::of_kind(kind) {
+        options.read(handler, &format!("handlers.{name}."), out)?;
+    }
+    match kind {
         "Proxy" => write_proxy(route, handler, out)?,
         "Static" => write_static(route, handler, handler.needed("path")?, out)?,
         "SingleFile" => {
             out.text("handler", "file");
             out.text("path", handler.needed("path")?);
+            out.key("any_path", "true");
             out.text("symlinks", "anywhere");
             if let Some(content_type) = handler.optional("content-type")? {
                 out.text("content_type", content_type);
@@ -266,14 +266,10 @@ fn write_handler(route: &Route<'_>, handler: &Node, out: &mut Writer) -> Result<
         }
         "EmptyGif" => out.text("handler", "empty-gif"),
         "BaseRedirect" => redirect(handler.needed("redirect-to-domain")?, out),
-        "StripWWWRedirect" => match route.host.strip_prefix("www.") {
-            Some(host) => redirect(host, out),
-            None if route.host.starts_with('*') => {
-                missing(out);
-                out.text("www", "remove");
-            }
-            None => missing(out),
-        },
+        "StripWWWRedirect" => {
+            missing(out);
+            out.text("www", "remove");
+        }
         "SwindonLattice" => write_sessions(handler, out)?,
         "WebsocketEcho" => out.text("handler", "echo"),
         "HttpBin" => out.text("handler", "httpbin"),
@@ -339,11 +335,10 @@ fn write_static(route: &Route<'_>, handler: &Node, path: &str, out: &mut Writer)
         }
     }
     match handler.texts("index-files")?.as_slice() {
-        [] => {}
         [one] => out.text("index", one),
-        several => out.key("index", list(several)),
+        all => out.key("index", list(all)),
     }
-    if handler.optional("generate-index")? == Some("true") {
+    if handler.flag("generate-index")? {
         out.key("listing", "true");
     }
     if handler.is_null("text-charset") {

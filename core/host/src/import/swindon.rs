@@ -1,59 +1,19 @@
 //! Swindon's sections but the routes.
 
 use super::Imported;
+use super::options;
 use super::routes::{self, Site};
 use super::toml::{Writer, bare, list};
 use super::yaml::{Node, Value};
 use std::time::Duration;
 
-/// The options that have an equivalent, here or in `routes.rs`.
-const KNOWN: [&str; 14] = [
-    "authorizers",
-    "first-byte-timeout",
-    "handlers",
-    "headers-timeout",
-    "http-destinations",
-    "input-body-byte-timeout",
-    "keep-alive-timeout",
-    "listen",
-    "max-connections",
-    "mixins",
-    "networks",
-    "output-body-byte-timeout",
-    "routing",
-    "session-pools",
-];
-/// The options that have none, and why.
-const OTHERS: [(&str, &str); 15] = [
-    ("debug-logging", "one JSON line is logged for each request anyway"),
-    ("debug-routing", "`brolly check` shows the routes; the log names the server that answered"),
-    ("disk-pools", "files are read by a pool of threads of its own"),
-    ("input-body-whole-timeout", "the deadline for content grows with what has arrived: limits.content_timeout"),
-    ("ldap-destinations", "LDAP is left out: Swindon never spoke it; use basic_auth or authorize"),
-    ("listen-error-timeout", "accepting is tried again by itself"),
-    ("log-formats", "the log is JSON"),
-    ("output-body-whole-timeout", "whoever reads is served"),
-    ("pipeline-depth", "pipelined requests are bounded by limits.pipelined_bytes"),
-    ("replication", "there is no cluster yet"),
-    ("server-name", ""),
-    ("set-group", "start brolly as this group, with the sockets from systemd if a port needs rights"),
-    ("set-user", "start brolly as this user, with the sockets from systemd if a port needs rights"),
-    ("load-balancing", ""),
-    ("in-flight-requests-per-backend-connection", ""),
-];
+/// What Swindon takes of a message, of the content of a request of a backend, and of its answer, where nothing else is said (bytes).
+const MESSAGE: u64 = 10 << 20;
 
 pub(super) fn convert(root: &Node, name: &str) -> Result<Imported, String> {
     let mut out = Writer::default();
     out.comment(&format!("Made from {name} by `brolly import`."));
-    for (key, _) in root.mapping("the file")? {
-        let key = key.replace('_', "-");
-        match OTHERS.iter().find(|(other, _)| *other == key) {
-            Some((_, "")) => {}
-            Some((_, reason)) => out.note(&format!("{key}: {reason}")),
-            None if KNOWN.contains(&key.as_str()) => {}
-            None => return Err(format!("there is no option {key}")),
-        }
-    }
+    options::FILE.read(root, "", &mut out)?;
     let site = Site::new(root)?;
     top(root, &site, &mut out)?;
     limits(root, &mut out)?;
@@ -105,9 +65,8 @@ fn limits(root: &Node, out: &mut Writer) -> Result<(), String> {
     ];
     let connections = root.number("max-connections")?;
     let given = times.iter().map(|(from, to)| Ok((root.duration(from)?, *to))).collect::<Result<Vec<_>, String>>()?;
-    // The first byte counts as a part of the head.
-    root.duration("first-byte-timeout")?;
-    if connections.is_none() && given.iter().all(|(duration, _)| duration.is_none()) {
+    let pools = root.section("session-pools")?;
+    if connections.is_none() && pools.is_empty() && given.iter().all(|(duration, _)| duration.is_none()) {
         return Ok(());
     }
     out.section("[limits]");
@@ -118,6 +77,13 @@ fn limits(root: &Node, out: &mut Writer) -> Result<(), String> {
         if let Some(duration) = duration {
             out.duration(key, duration);
         }
+    }
+    if !pools.is_empty() {
+        let sizes =
+            pools.iter().map(|(_, pool)| pool.number("max-payload-size")).collect::<Result<Vec<_>, String>>()?;
+        // Answers of backends count too, and they have no other limit.
+        out.size("content_bytes", sizes.into_iter().flatten().fold(MESSAGE, u64::max));
+        out.size("websocket_message_bytes", MESSAGE);
     }
     Ok(())
 }
@@ -143,27 +109,27 @@ fn destinations(root: &Node, out: &mut Writer) -> Result<(), String> {
         }
         let servers: Vec<_> = addresses.iter().map(|address| format!("http://{address}")).collect();
         out.key("servers", list(&servers));
-        let numbers = [("backend-connections-per-ip-port", "connections"), ("queue-size-for-503", "queue")];
-        for (from, to) in numbers {
-            if let Some(number) = destination.number(from)? {
-                out.key(to, number);
-            }
-        }
-        if let Some(duration) = destination.duration("keep-alive-timeout")? {
-            out.duration("idle_connection_timeout", duration);
-        }
-        let total = destination.duration("max-request-timeout")?;
-        out.duration("total_timeout", total.unwrap_or(Duration::from_secs(30)));
+        // Swindon's defaults, since backends are made for them.
+        let connections = destination.number("backend-connections-per-ip-port")?.unwrap_or(100);
+        out.key("connections", format!("{connections}  # in each thread"));
+        out.key("queue", destination.number("queue-size-for-503")?.unwrap_or(100_000));
+        let idle = destination.duration("keep-alive-timeout")?;
+        out.duration("idle_connection_timeout", idle.unwrap_or(Duration::from_secs(4)));
+        // There, the time in the queue does not count, and has no end.
+        let total = destination.duration("max-request-timeout")?.unwrap_or(Duration::from_secs(30));
+        out.duration("queue_timeout", total);
+        out.duration("total_timeout", total);
         if let Some(host) = destination.optional("override-host-header")? {
             out.text("host", host);
         }
         if let Some(name) = destination.optional("request-id-header")? {
             out.text("request_id", name);
         }
-        for key in ["in-flight-requests-per-backend-connection", "safe-pipeline-timeout"] {
-            if destination.get(key).is_some() {
-                out.note(&format!("http-destinations.{name}.{key}: requests to backends are not pipelined"));
-            }
+        options::DESTINATION.read(destination, &format!("http-destinations.{name}."), out)?;
+        if let Some(address) = addresses.iter().find(|address| address.starts_with('_')) {
+            out.note(&format!(
+                "http-destinations.{name}.addresses: {address} is looked up as a name, not as a service"
+            ));
         }
     }
     Ok(())
@@ -189,16 +155,7 @@ fn pools(root: &Node, site: &Site<'_>, out: &mut Writer) -> Result<(), String> {
         if site.is_tangle(name)? {
             out.text("dialect", "tangle");
         }
-        for (key, reason) in [
-            ("max-payload-size", "limits.content_bytes holds for all"),
-            ("max-connections", "limits.connections holds for all"),
-            ("pipeline-depth", "limits.pipelined_bytes holds for all"),
-            ("client-default-idle-timeout", "Swindon did not use it"),
-        ] {
-            if pool.get(key).is_some() {
-                out.note(&format!("session-pools.{name}.{key}: {reason}"));
-            }
-        }
+        options::SESSION_POOL.read(pool, &format!("session-pools.{name}."), out)?;
         if let Some(Node { value: Value::Scalar(_), .. }) = pool.get("listen") {
             return Err(format!("session-pools.{name}: listen must be a list"));
         }

@@ -38,10 +38,12 @@ impl Writer {
         let _ = writeln!(self.text, "# {comment}");
     }
 
-    /// Something that has no equivalent: a comment, and said at the end.
+    /// Something that has no equivalent: a comment, and said at the end, once.
     pub(super) fn note(&mut self, note: &str) {
         self.comment(note);
-        self.notes.push(note.into());
+        if !self.notes.iter().any(|said| said == note) {
+            self.notes.push(note.into());
+        }
     }
 
     pub(super) fn finish(self) -> (String, Vec<String>) {

@@ -1,6 +1,7 @@
 //! Swindon's dialect of YAML. Keys may have dashes or underscores; names that begin with an underscore are for anchors.
 
-use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use saphyr::{ScalarStyle, Yaml, YamlLoader};
+use saphyr_parser::Parser;
 use std::fs;
 use std::path::{Component, Path};
 use std::time::Duration;
@@ -74,8 +75,14 @@ fn read(path: &Path, left: &mut usize, depth: usize) -> Result<Node, String> {
         return Err(format!("{} is larger than a configuration can be", path.display()));
     }
     let text = fs::read_to_string(path).map_err(failed)?;
-    let documents = Yaml::load_from_str(&text).map_err(|error| error.to_string())?;
-    match documents.first() {
+    // To Swindon all scalars are texts: 1.10 is not 1.1.
+    let mut loader = YamlLoader::<Yaml<'_>>::default();
+    loader.early_parse(false);
+    Parser::new_from_str(&text).load(&mut loader, true).map_err(|error| error.to_string())?;
+    if let Some(error) = loader.error() {
+        return Err(error.to_string());
+    }
+    match loader.into_documents().first() {
         Some(document) => convert(document, path, left, depth),
         None => Ok(Node { tag: None, value: Value::Null }),
     }
@@ -93,20 +100,19 @@ fn convert(yaml: &Yaml<'_>, path: &Path, left: &mut usize, depth: usize) -> Resu
         return Err("it is nested too deeply".into());
     }
     let value = match yaml {
-        Yaml::Tagged(tag, inner) if tag.suffix == "*Include" => {
-            let file = convert(inner, path, left, depth + 1)?;
-            return read(&beside(path, file.text("an include")?)?, left, depth + 1);
+        Yaml::Representation(file, _, Some(tag)) if tag.suffix == "*Include" => {
+            return read(&beside(path, file)?, left, depth + 1);
+        }
+        Yaml::Representation(text, style, tag) => {
+            let is_null = *style == ScalarStyle::Plain && matches!(&**text, "" | "~" | "null" | "Null" | "NULL");
+            let tag = tag.as_ref().filter(|tag| !tag.is_yaml_core_schema()).map(|tag| tag.suffix.clone());
+            let value = if is_null { Value::Null } else { Value::Scalar(text.to_string()) };
+            return Ok(Node { tag, value });
         }
         Yaml::Tagged(tag, inner) => {
             let node = convert(inner, path, left, depth + 1)?;
             return Ok(Node { tag: Some(tag.suffix.clone()), value: node.value });
         }
-        Yaml::Value(Scalar::Null) => Value::Null,
-        Yaml::Value(Scalar::String(text)) => Value::Scalar(text.to_string()),
-        Yaml::Value(Scalar::Integer(number)) => Value::Scalar(number.to_string()),
-        Yaml::Value(Scalar::FloatingPoint(number)) => Value::Scalar(number.to_string()),
-        Yaml::Value(Scalar::Boolean(boolean)) => Value::Scalar(boolean.to_string()),
-        Yaml::Representation(text, ..) => Value::Scalar(text.to_string()),
         Yaml::Sequence(items) => {
             let mut list = Vec::new();
             for item in items {
@@ -142,7 +148,7 @@ fn convert(yaml: &Yaml<'_>, path: &Path, left: &mut usize, depth: usize) -> Resu
             }
             Value::Mapping(mapping)
         }
-        Yaml::Alias(_) | Yaml::BadValue => return Err("there is a value that cannot be read".into()),
+        Yaml::Alias(_) | Yaml::BadValue | Yaml::Value(_) => return Err("there is a value that cannot be read".into()),
     };
     Ok(Node { tag: None, value })
 }
@@ -197,6 +203,15 @@ impl Node {
 
     pub(super) fn needed(&self, key: &str) -> Result<&str, String> {
         self.optional(key)?.ok_or_else(|| format!("{key} is missing"))
+    }
+
+    /// `true` or `false`, and nothing else that means it elsewhere.
+    pub(super) fn flag(&self, key: &str) -> Result<bool, String> {
+        match self.optional(key)? {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => Err(format!("{key} must be true or false, not {other}")),
+        }
     }
 
     /// `0x10`, `100_000`, `10k`, `10 Mi`.

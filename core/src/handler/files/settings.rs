@@ -10,10 +10,12 @@ use alloc::vec::Vec;
 pub struct Files {
     /// The directory, absolute.
     pub root: Arc<str>,
-    /// What a path ending in `/` stands for: the first of these that is there. At least one.
+    /// What a path ending in `/` stands for: the first of these that is there. Empty: nothing.
     pub index: Vec<Box<str>>,
     /// The one file that there is, for the path of the route itself; `None`: all files below the root.
     pub only: Option<Box<str>>,
+    /// Whether that file stands for every path below the route too.
+    pub is_any_path: bool,
     /// Whether the name of the host is the first directory below the root, and what is taken from its end before.
     pub by_host: Option<Box<str>>,
     /// Whether directories without an index get an HTML page of what is in them.
@@ -47,6 +49,7 @@ impl Files {
             root: root.into(),
             index: ["index.html".into()].into(),
             only: None,
+            is_any_path: false,
             by_host: None,
             listing: false,
             fallback: None,

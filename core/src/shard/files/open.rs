@@ -75,6 +75,7 @@ impl Shard {
         let age = self.config.limits.file_cache_age;
         let config = Arc::clone(&self.config);
         let Some(files) = files(&config, handler) else { return };
+        let rest = if files.is_any_path { "" } else { rest };
         let accepted = || AcceptEncoding::new(&head.fields);
         let choose = |available| accepted().choose(available, files.codings());
         let Some((path, plain)) = locate(files, head, rest) else { return self.refuse_path(now, conn) };

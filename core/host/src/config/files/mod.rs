@@ -29,7 +29,7 @@ pub(super) const DIRECTORY_KEYS: &[&str] = &[
 ];
 /// The keys of a single file.
 pub(super) const FILE_KEYS: &[&str] =
-    &["path", "content_type", "symlinks", "charset", "precompressed", "compress", "cache"];
+    &["path", "any_path", "content_type", "symlinks", "charset", "precompressed", "compress", "cache"];
 
 const SYMLINKS: [(&str, Symlinks); 3] =
     [("never", Symlinks::Never), ("inside", Symlinks::Inside), ("anywhere", Symlinks::Anywhere)];
@@ -45,7 +45,7 @@ pub(super) fn files(route: &Section<'_, '_>, directory: &Path) -> Result<Files, 
             one => vec![string(one)?],
         };
         let is_name = |name: &&str| !name.is_empty() && !name.contains(['/', '\\']);
-        match names.iter().all(is_name) && !names.is_empty() {
+        match names.iter().all(is_name) {
             true => Ok(names.into_iter().map(Into::into).collect()),
             false => Err("must be a file name such as \"index.html\"".to_owned()),
         }
@@ -95,6 +95,7 @@ pub(super) fn file(route: &Section<'_, '_>, directory: &Path) -> Result<Files, F
         }
     })?;
     let mut files = Files { only: Some(name.into()), symlinks: Symlinks::Anywhere, ..Files::new(&root) };
+    files.is_any_path = route.get("any_path", boolean)?.unwrap_or(false);
     files.content_type = route.get("content_type", |value| match string(value)? {
         text if text.split_once('/').is_some() && text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) => {
             Ok(text.into())
@@ -154,7 +155,9 @@ fn choices<T: Copy>(section: &Section<'_, '_>, key: &str, known: &[(&str, T)]) -
 /// What a route to files does, for the report of `check`.
 pub(super) fn describe(files: &Files) -> String {
     let mut text = match &files.only {
+        Some(name) if files.is_any_path => format!("file {}/{name} for all paths", files.root),
         Some(name) => format!("file {}/{name}", files.root),
+        None if files.index.is_empty() => format!("files in {}, no index", files.root),
         None => format!("files in {}, index {}", files.root, files.index.join(" or ")),
     };
     let mut add = |what: String| {
@@ -233,6 +236,7 @@ mod tests {
         let mut expected = Files {
             index: vec!["i.html".into()],
             only: None,
+            is_any_path: false,
             by_host: Some(".example.org".into()),
             content_type: None,
             listing: true,
@@ -279,7 +283,7 @@ mod tests {
     #[test]
     fn mistakes_say_what_to_write_instead() {
         for (keys, message) in [
-            ("index=[]", "`index` must be a file name such as \"index.html\""),
+            ("index=['']", "`index` must be a file name such as \"index.html\""),
             (
                 "versions={root='src', parameter='v', split=[0]}",
                 "`split` must be a list of lengths from 1 to 64 such as [2, 6]",
