@@ -19,6 +19,7 @@ use crate::tls::Tls;
 use brolly_core::config::Handler;
 use brolly_core::driver::{Parts, fleet};
 use brolly_core::rng::Seed;
+use brolly_core::route::HostPattern;
 use brolly_core::session::NodeId;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -184,7 +185,11 @@ impl Server {
                 },
                 Some(_) | None => continue,
             };
-            rows.push((format!("{}/", route.prefix), to));
+            let host = match &route.host {
+                HostPattern::Exact(host) => &**host,
+                HostPattern::Suffix(_) | HostPattern::Any => "",
+            };
+            rows.push((format!("{host}{}/", route.prefix), to));
         }
         rows.push(("/-/".into(), "ws, sse, poll, publish/TOPIC, echo".into()));
         let width = rows.iter().map(|(prefix, _)| prefix.chars().count()).max().unwrap_or(0);

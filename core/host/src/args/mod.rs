@@ -2,6 +2,7 @@
 
 mod values;
 
+pub use values::{Behind, Mount};
 pub(crate) use values::{check_prefix, parse_listen};
 
 use crate::failure::did_you_mean;
@@ -73,18 +74,10 @@ pub struct Dev {
     /// The directory to serve
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    /// Backends: /api/=http://localhost:8111 keeps the path, /api/=http://localhost:8111/v2/ replaces the prefix
-    #[arg(value_name = "PREFIX=URL", value_parser = parse_mount)]
+    /// Backends: /api/=http://localhost:8111 keeps the path, /api/=http://localhost:8111/v2/ replaces the prefix.
+    /// Directories: /docs/=./build. Both also for a host alone: app.localhost/=./app
+    #[arg(value_name = "[HOST]PREFIX=URL|DIR", value_parser = parse_mount)]
     pub mounts: Vec<Mount>,
-}
-
-/// A path prefix and the backend behind it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Mount {
-    /// Begins with `/`.
-    pub prefix: Box<str>,
-    /// Its path, if there is one, replaces the prefix.
-    pub url: Url,
 }
 
 /// `serve`.
@@ -302,13 +295,20 @@ mod tests {
         assert_eq!(run("brolly demo --listen 9000").unwrap(), Command::Demo(open("127.0.0.1:9000", None)));
         assert_eq!(run("brolly demo --listen :0 --threads 3").unwrap(), Command::Demo(open("127.0.0.1:0", Some(3))));
         assert_eq!(run("brolly demo --listen [::1]:81").unwrap(), Command::Demo(open("[::1]:81", None)));
-        let Command::Dev(dev) = run("brolly dev --listen localhost:81 ./public /api/=http://a:82/v2/ /=b:83").unwrap()
+        let Command::Dev(dev) =
+            run("brolly dev --listen localhost:81 ./public /api/=http://a:82/v2/ /=b:83 A.localhost=../c a.b/d=/e")
+                .unwrap()
         else {
             panic!("not dev");
         };
         assert_eq!((dev.open, dev.dir), (open("127.0.0.1:81", None), "./public".into()));
-        let mounts: Vec<_> = dev.mounts.iter().map(|mount| format!("{} {}", mount.prefix, mount.url)).collect();
-        assert_eq!(mounts, ["/api/ http://a:82/v2/", "/ http://b:83"]);
+        let mounts = dev.mounts.iter().map(|mount| match &mount.behind {
+            Behind::Backend(url) => format!("{:?} {} {url}", mount.host, mount.prefix),
+            Behind::Directory(path) => format!("{:?} {} {}", mount.host, mount.prefix, path.display()),
+        });
+        let expected =
+            ["None /api/ http://a:82/v2/", "None / http://b:83", "Some(\"a.localhost\") / ../c", "Some(\"a.b\") /d /e"];
+        assert_eq!(mounts.collect::<Vec<_>>(), expected);
         let Command::Publish(publish) = run("brolly publish localhost:8080 a/b -").unwrap() else {
             panic!("not publish");
         };
@@ -372,9 +372,10 @@ mod tests {
             ),
             (
                 "dev . /api/ http://a",
-                "`/api/` is not a path and its backend; write PREFIX=URL without spaces, as in \
+                "`/api/` is not a path and what is behind it; write PREFIX=URL without spaces, as in \
                  `/api/=http://localhost:8111`",
             ),
+            ("dev . a_b.localhost=http://a", "`a_b.localhost` is not a host; write a name such as `app.localhost`"),
             (
                 "dev /api/=http://a",
                 "the directory is missing before `/api/=http://a`; write `brolly dev . /api/=http://a`",

@@ -1,10 +1,31 @@
 //! The values of arguments, and what to write instead of those that are none.
 
-use super::{MAX_THREADS, Mount};
+use super::MAX_THREADS;
 use crate::url::Url;
 use brolly_core::pubsub::Topic;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+/// A part of a site, and what is behind it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mount {
+    /// In lower case; `None`: every host.
+    pub host: Option<Box<str>>,
+    /// Begins with `/`.
+    pub prefix: Box<str>,
+    /// Who answers.
+    pub behind: Behind,
+}
+
+/// Who answers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Behind {
+    /// A backend; its path, if there is one, replaces the prefix.
+    Backend(Url),
+    /// A directory: `./`, `../` or `/` and its name.
+    Directory(PathBuf),
+}
 
 pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     let port = |port: &str| port.parse::<u16>().ok();
@@ -33,17 +54,35 @@ pub(super) fn parse_threads(text: &str) -> Result<NonZeroU16, String> {
 }
 
 pub(super) fn parse_mount(text: &str) -> Result<Mount, String> {
-    let Some((prefix, url)) = text.split_once('=') else {
+    let Some((place, behind)) = text.split_once('=') else {
         let instead = match text.strip_prefix('/') {
             Some(_) => format!("{text}=http://localhost:8111"),
             None => "/api/=http://localhost:8111".into(),
         };
         return Err(format!(
-            "`{text}` is not a path and its backend; write PREFIX=URL without spaces, as in `{instead}`"
+            "`{text}` is not a path and what is behind it; write PREFIX=URL without spaces, as in `{instead}`"
         ));
     };
+    // Without a dot it is rather a path that lacks its slash.
+    let (host, prefix) = match place.split_at(place.find('/').unwrap_or(place.len())) {
+        (host, prefix) if host.contains('.') => (Some(parse_host(host)?), if prefix.is_empty() { "/" } else { prefix }),
+        _ => (None, place),
+    };
     check_prefix(prefix)?;
-    Ok(Mount { prefix: prefix.into(), url: Url::parse(url)? })
+    let behind = match behind {
+        path if matches!(path.split('/').next(), Some("" | "." | "..")) => Behind::Directory(path.into()),
+        url => Behind::Backend(Url::parse(url)?),
+    };
+    Ok(Mount { host, prefix: prefix.into(), behind })
+}
+
+fn parse_host(text: &str) -> Result<Box<str>, String> {
+    let is_label =
+        |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    match text.split('.').all(is_label) {
+        true => Ok(text.to_ascii_lowercase().into()),
+        false => Err(format!("`{text}` is not a host; write a name such as `app.localhost`")),
+    }
 }
 
 /// A path that a route can begin with: absolute, decoded, without empty or dotted segments.

@@ -20,7 +20,7 @@ mod upstreams;
 
 pub(crate) use units::{format_duration, format_size, rough_size};
 
-use crate::args::{Dev, Open};
+use crate::args::{Behind, Dev, Open};
 use crate::assets;
 use crate::failure::Failure;
 use crate::listen::{self, Place};
@@ -75,20 +75,30 @@ impl Settings {
         let root = directory(&dev.dir).map_err(|text| Failure::new(format!("cannot serve this directory: {text}")))?;
         realtime(&mut config);
         for one in &dev.mounts {
-            let (host, port) = (&one.url.host, one.url.port);
-            let client = if one.url.is_tls { tls::index(&mut clients, &Client::default(), host) } else { None };
-            let server = Server::Tcp { host: host.clone(), port, tls: client };
-            let known = |upstream: &Upstream| upstream.servers.contains(&server);
-            let upstream = config.upstreams.iter().position(known).unwrap_or_else(|| {
-                let mut upstream = Upstream::new(&config.limits, vec![server.clone()]);
-                upstream.name = (&*one.prefix).into();
-                config.upstreams.push(upstream);
-                config.upstreams.len() - 1
-            });
-            let replace_prefix = one.url.path.clone();
-            let proxy = Handler::Proxy(Proxy { upstream, replace_prefix, ..Proxy::default() });
-            if !mount(&mut config, &one.prefix, proxy) {
-                return Err(Failure::new(format!("the prefix `{}` is taken already; write it once", one.prefix)));
+            let handler = match &one.behind {
+                Behind::Directory(path) => {
+                    let root = directory(path);
+                    let root = root.map_err(|text| Failure::new(format!("cannot serve this directory: {text}")))?;
+                    Handler::Files(Arc::new(Files::new(&root)))
+                }
+                Behind::Backend(url) => {
+                    let client =
+                        if url.is_tls { tls::index(&mut clients, &Client::default(), &url.host) } else { None };
+                    let server = Server::Tcp { host: url.host.clone(), port: url.port, tls: client };
+                    let known = |upstream: &Upstream| upstream.servers.contains(&server);
+                    let upstream = config.upstreams.iter().position(known).unwrap_or_else(|| {
+                        let mut upstream = Upstream::new(&config.limits, vec![server.clone()]);
+                        upstream.name = (&*one.prefix).into();
+                        config.upstreams.push(upstream);
+                        config.upstreams.len() - 1
+                    });
+                    Handler::Proxy(Proxy { upstream, replace_prefix: url.path.clone(), ..Proxy::default() })
+                }
+            };
+            let host = one.host.clone().map_or(HostPattern::Any, HostPattern::Exact);
+            if !mount_at(&mut config, host, &one.prefix, handler) {
+                let host = one.host.as_deref().unwrap_or_default();
+                return Err(Failure::new(format!("the prefix `{host}{}` is taken already; write it once", one.prefix)));
             }
         }
         mount(&mut config, "/", Handler::Files(Arc::new(Files::new(&root))));
@@ -120,7 +130,11 @@ fn realtime(config: &mut Config) {
 
 /// Adds a route for every host, unless there is one.
 fn mount(config: &mut Config, prefix: &str, handler: Handler) -> bool {
-    let route = Route { host: HostPattern::Any, prefix: prefix.into(), to: config.handlers.len().into() };
+    mount_at(config, HostPattern::Any, prefix, handler)
+}
+
+fn mount_at(config: &mut Config, host: HostPattern, prefix: &str, handler: Handler) -> bool {
+    let route = Route { host, prefix: prefix.into(), to: config.handlers.len().into() };
     let added = config.routes.add(route).is_ok();
     if added {
         config.handlers.push(handler);
@@ -154,8 +168,11 @@ mod tests {
 
     #[test]
     fn dev_has_the_directory_the_backends_and_the_endpoints() {
-        let settings =
-            dev("brolly dev src /api/=http://localhost:8111 /v2=http://localhost:8111/x/ /y=http://[::1]").unwrap();
+        let settings = dev(
+            "brolly dev src /api/=http://localhost:8111 /v2=http://localhost:8111/x/ /y=http://[::1] /docs/=./examples \
+                 app.localhost/a=../host/src app.localhost=http://localhost:8111",
+        )
+        .unwrap();
         let config = settings.config;
         assert!(config.log_requests);
         let to = |path| config.routes.find("any", path).map(|route| &config.handlers[route.to.handler]);
@@ -170,6 +187,11 @@ mod tests {
         assert_eq!(to("/-/brolly.js"), Some(&Handler::Memory(assets::script())));
         let Some(Handler::Files(files)) = to("/other") else { panic!("no files") };
         assert!(Path::new(&*files.root).is_absolute() && files.root.ends_with("/src"));
+        let Some(Handler::Files(files)) = to("/docs/a") else { panic!("no files") };
+        assert!(files.root.ends_with("/examples"));
+        let at_host = |path| config.routes.find("app.localhost", path).map(|route| &config.handlers[route.to.handler]);
+        assert!(matches!(at_host("/a/b"), Some(Handler::Files(files)) if files.root.ends_with("/src")));
+        assert_eq!(at_host("/docs/a"), Some(&proxy(0, None)));
     }
 
     #[test]
@@ -191,6 +213,11 @@ mod tests {
                 "cannot serve this directory: Cargo.toml is not a directory; name the one it is in",
             ),
             ("brolly dev src /a=http://a /a/=http://b", "the prefix `/a/` is taken already; write it once"),
+            ("brolly dev src a.b=http://a a.b/=./src", "the prefix `a.b/` is taken already; write it once"),
+            (
+                "brolly dev src /a=./missing",
+                "cannot serve this directory: ./missing: there is no such file or directory",
+            ),
             ("brolly dev src /-/ws=http://a", "the prefix `/-/ws` is taken already; write it once"),
         ] {
             assert_eq!(dev(line).unwrap_err().to_string(), message);
