@@ -134,7 +134,7 @@ session-pools:
     new-connection-idle-timeout: 10s
 http-destinations:
   be:
-    addresses: [localhost:8111, 127.0.0.1:8112]
+    addresses: !*Include addresses.yaml
     backend-connections-per-ip-port: 0x10
     queue-size-for-503: 100_000
     keep-alive-timeout: 4 sec
@@ -149,9 +149,11 @@ handlers:
     content-type: text/html
 ";
 
+    const ADDRESSES: &str = "[localhost:8111, !*Unpack [127.0.0.1:8112]]";
+
     #[test]
     fn a_file_that_uses_much_becomes_one_that_is_right() {
-        let (text, notes) = import("much", &[("main.yaml", MAIN), ("app1.yaml", MIXIN)]);
+        let (text, notes) = import("much", &[("main.yaml", MAIN), ("app1.yaml", MIXIN), ("addresses.yaml", ADDRESSES)]);
         for line in [
             "listen = [\"127.0.0.1:8080\", \"[::1]:8081\"]",
             "server = false",
@@ -230,6 +232,7 @@ handlers:
             ("a.example.org", "/", Some("10.2.")),
             ("b.example.net", "/", Some("10.3.")),
             ("c.example.org", "/w", None),
+            ("c.example.org", "/", Some("10.2.")),
             ("example.org", "/", Some("10.2.")),
             ("*.example.org", "/", Some("10.2.")),
         ] {
@@ -239,6 +242,9 @@ handlers:
                 Some(network) => assert!(route.contains(&format!("access = {{ allow = [\"{network}")), "{route}"),
                 None => assert!(!route.contains("access = "), "{route}"),
             }
+            let is_there = !matches!((host, prefix), ("a.example.org" | "c.example.org", "/"));
+            assert_eq!(route.contains("empty-gif"), is_there, "{route}");
+            assert_eq!(route.contains("status = 404"), !is_there, "{route}");
         }
     }
 
