@@ -191,6 +191,27 @@ function poolChecks(where, dialIn) {
     await quiet(probe);
   });
 
+  on("what pages rely on: values that are not set, types, the last close, and one handler's mistake is no other's", async (world, dial) => {
+    const { probe, name, id } = await world.connected(dial);
+    assert.deepEqual([(await probe.state()).last_websocket_error, (await probe.state()).last_websocket_close], [null, null]);
+    await probe.guard({ fail: ["room"], listen: ["room"], lattice: [["n.s", ""]] });
+    const get = async (kind) => await probe.lattice("n.s", kind, "a", "x");
+    assert.deepEqual([await get("Counter"), await get("Set"), await get("Register")], [0, [], [0, null]]);
+    for (const [kind, value] of [["Counter", "1"], ["Counter", 1.5], ["Set", "b"], ["Register", "b"], ["Register", [1.5, "b"]]]) {
+      assert.equal(await probe.update("n.s", kind, "a", "x", value), "InvalidType");
+    }
+    assert.deepEqual([await probe.update("n.s", "Register", "a", "x", [1, "b"]), await get("Register")], [true, [1, "b"]]);
+    await world.push("PUT", `/v1/connection/${id}/subscriptions/room`);
+    await world.push("POST", "/v1/publish/room", 1);
+    await hears(probe, [["message", { topic: "room" }, 1]]);
+    assert.equal((await probe.complaints()).length, 1);
+    await world.push("DELETE", `/v1/connection/${id}`, { code: 4401, reason: "log in again" });
+    await eventually(async () => (await probe.state()).status === "wait", "it is not closed");
+    assert.deepEqual((await probe.state()).last_websocket_close, { code: 4401, reason: "log in again" });
+    await eventually(() => world.backend.ids(name).length === 2, "it does not come back");
+    await quiet(probe);
+  });
+
   on("presence: active, inactive, offline, right after a crash and after a reconnect", async (world, dial) => {
     const ann = await world.connected(dial);
     await ann.probe.guard({ lattice: [["swindon.user", ""]] });

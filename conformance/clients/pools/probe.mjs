@@ -43,7 +43,7 @@ export function prepare({ Swindon, Lattice }, Original = globalThis.WebSocket) {
 
     constructor(url, options = {}) {
       this.#url = url;
-      const onStateChange = (state) => this.#states.push({ ...state, at: Date.now(), last_fatal_error: plain(state.last_fatal_error) });
+      const onStateChange = (state) => this.#states.push({ ...json(state), at: Date.now() });
       this.#swindon = new Swindon(url, { ...options, onStateChange });
     }
 
@@ -62,9 +62,10 @@ export function prepare({ Swindon, Lattice }, Original = globalThis.WebSocket) {
       return await Promise.all(calls.map((call) => this.call(...call)));
     }
 
-    /** `init`, `deinit`: calls. `listen`: topics; `lattice`: namespaces and prefixes. The number of the guard. */
-    guard({ init = [], deinit = [], listen = [], lattice = [] }) {
+    /** `init`, `deinit`: calls. `listen`: topics, `fail`: others, of handlers that throw; `lattice`: namespaces and prefixes. The number of the guard. */
+    guard({ init = [], deinit = [], fail = [], listen = [], lattice = [] }) {
       const guard = this.#swindon.guard();
+      for (const topic of fail) guard.listen(topic, () => { throw new Error("a mistake of the page"); });
       for (const topic of listen) guard.listen(topic, (data, meta) => this.#heard.push(["message", meta, data]));
       for (const [namespace, prefix] of lattice) {
         const onUpdate = (keys) => this.#heard.push(["lattice", namespace, keys.sort()]);
@@ -89,13 +90,21 @@ export function prepare({ Swindon, Lattice }, Original = globalThis.WebSocket) {
       return this.#lattices[namespace][`get${kind}`](key, name);
     }
 
+    /** Whether it changed anything, or the name of the error. */
+    update(namespace, kind, key, name, value) {
+      try {
+        return this.#lattices[namespace][`update${kind}`](key, name, value);
+      } catch (error) {
+        return error.name;
+      }
+    }
+
     keys(namespace) {
       return this.#lattices[namespace].allKeys().sort();
     }
 
     state() {
-      const state = this.#swindon.state();
-      return { ...state, last_fatal_error: plain(state.last_fatal_error) };
+      return json(this.#swindon.state());
     }
 
     states() {
@@ -118,6 +127,11 @@ export function prepare({ Swindon, Lattice }, Original = globalThis.WebSocket) {
       this.#swindon.close();
     }
   };
+}
+
+function json({ last_fatal_error: fatal, last_websocket_error: error, last_websocket_close: close, ...state }) {
+  const plainClose = close && { code: close.code, reason: close.reason };
+  return { ...state, last_fatal_error: plain(fatal), last_websocket_error: error && error.type, last_websocket_close: plainClose };
 }
 
 function plain(error) {

@@ -24,6 +24,14 @@ export class FatalError extends Error {
   }
 }
 
+/** An update of a lattice is none. */
+export class InvalidType extends TypeError {
+  constructor(expected, value) {
+    super(`Expected ${expected} got: ${value?.constructor?.name ?? value}`);
+    Object.assign(this, { name: "InvalidType", expected, value });
+  }
+}
+
 /** A connection that comes back by itself. `state().status` is "connecting", "active", "wait" or "closed". */
 export class Swindon {
   #url;
@@ -31,6 +39,9 @@ export class Swindon {
   #status;
   #reconnectTime = null;
   #lastFatalError = null;
+  /** Events of the WebSocket. */
+  #lastError = null;
+  #lastClose = null;
   #socket = null;
   #began = 0;
   /** Bad connections one after the other. */
@@ -56,6 +67,8 @@ export class Swindon {
       status: this.#status,
       reconnect_time: this.#reconnectTime,
       last_fatal_error: this.#lastFatalError,
+      last_websocket_error: this.#lastError,
+      last_websocket_close: this.#lastClose,
       guards: this.#guards.size,
     };
   }
@@ -119,7 +132,7 @@ export class Swindon {
   #enter(status, reconnectTime = null) {
     this.#status = status;
     this.#reconnectTime = reconnectTime;
-    this.#options.onStateChange?.(this.state());
+    attempt(() => this.#options.onStateChange?.(this.state()));
   }
 
   #connect() {
@@ -128,7 +141,9 @@ export class Swindon {
     this.#began = Date.now();
     const socket = (this.#socket = new WebSocket(this.#url, PROTOCOL));
     socket.onmessage = ({ data }) => this.#dispatch(...JSON.parse(data));
-    socket.onclose = () => {
+    socket.onerror = (event) => (this.#lastError = event);
+    socket.onclose = (event) => {
+      this.#lastClose = event;
       this.#drop();
       this.#reconnectLater();
     };
@@ -138,7 +153,7 @@ export class Swindon {
   /** Has nothing to do with the connection any more. */
   #drop() {
     if (!this.#socket) return;
-    this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.onmessage = this.#socket.onerror = this.#socket.onclose = null;
     this.#socket.close();
     this.#socket = null;
     if (this.#status === "active") this.#connected = deferred();
@@ -159,7 +174,7 @@ export class Swindon {
 
   #dispatch(kind, meta, data) {
     if (kind === "hello") {
-      this.#lastFatalError = null;
+      this.#lastFatalError = this.#lastError = null;
       this.#enter("active");
       this.#connected.resolve(data);
       for (const guard of this.#guards) guard.start();
@@ -175,7 +190,7 @@ export class Swindon {
     } else if (kind === "message" || kind === "lattice") {
       const handlers = this.#handlers[kind].get(meta.topic ?? meta.namespace);
       if (!handlers) console.info("Swindon: nobody listens to", kind, meta);
-      for (const handler of handlers ?? []) handler(data, meta);
+      for (const handler of handlers ?? []) attempt(() => handler(data, meta));
     } else {
       console.error("Swindon: unknown kind of message", kind, meta, data);
     }
@@ -263,24 +278,24 @@ export class Lattice {
     return [...(this.#keys.get(key)?.get(`${name}_set`) ?? [])];
   }
 
-  /** When it was set, and to what. */
+  /** When it was set, and to what: `[0, null]` if it was not. */
   getRegister(key, name) {
-    return this.#keys.get(key)?.get(`${name}_register`);
+    return this.#keys.get(key)?.get(`${name}_register`) ?? [0, null];
   }
 
   /** These three are for what the server will say, too; they tell whether anything changed. */
   updateCounter(key, name, value) {
-    if (!Number.isInteger(value)) throw new TypeError("a counter is an integer");
+    if (!Number.isInteger(value)) throw new InvalidType("integer", value);
     return this.#update(key, `${name}_counter`, value);
   }
 
   updateSet(key, name, value) {
-    if (!Array.isArray(value)) throw new TypeError("a set is an array of strings");
+    if (!Array.isArray(value)) throw new InvalidType("array of strings", value);
     return this.#update(key, `${name}_set`, value);
   }
 
   updateRegister(key, name, value) {
-    if (!Number.isInteger(value?.[0])) throw new TypeError("a register is an integer and a value");
+    if (!Number.isInteger(value?.[0])) throw new InvalidType("[integer, anything]", value);
     return this.#update(key, `${name}_register`, value);
   }
 
@@ -320,6 +335,15 @@ export class Lattice {
         console.error("Swindon: unknown kind of variable", variable);
         return false;
     }
+  }
+}
+
+/** What a page gets wrong in one place must not be missing in another. */
+function attempt(run) {
+  try {
+    run();
+  } catch (error) {
+    console.error("Swindon: a handler failed", error);
   }
 }
 
