@@ -162,6 +162,7 @@ handlers:
             "servers = [\"http://localhost:8111\", \"http://127.0.0.1:8112\"]",
             "connections = 16  # in each thread",
             "content_bytes = \"10MiB\"\nwebsocket_message_bytes = \"10MiB\"",
+            "subscriptions = 1000 ",
             "total_timeout = \"30s\"",
             "any_path = true",
             "index = []",

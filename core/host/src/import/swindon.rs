@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// What Swindon takes of a message, of the content of a request of a backend, and of its answer, where nothing else is said (bytes).
 const MESSAGE: u64 = 10 << 20;
+/// More topics than a page needs.
+const TOPICS: u64 = 1_000;
 
 pub(super) fn convert(root: &Node, name: &str) -> Result<Imported, String> {
     let mut out = Writer::default();
@@ -84,6 +86,7 @@ fn limits(root: &Node, out: &mut Writer) -> Result<(), String> {
         // Answers of backends count too, and they have no other limit.
         out.size("content_bytes", sizes.into_iter().flatten().fold(MESSAGE, u64::max));
         out.size("websocket_message_bytes", MESSAGE);
+        out.key("subscriptions", format!("{TOPICS}  # of one connection; Swindon does not count them"));
     }
     Ok(())
 }
