@@ -79,6 +79,7 @@ async def _(setting):
             await socket.close(4001, "client")
             equal(socket.close_code, 4001)
         eventually(lambda: 4001 in setting.backend.closes)
+        closed = len(setting.backend.closes)
         for wish, code in (("close 4321", 4321), ("abort", 1014)):
             async with dial(server, "/") as socket:
                 await socket.send(wish)
@@ -86,7 +87,9 @@ async def _(setting):
                     fail(await socket.recv())
                 except ConnectionClosed:
                     equal(socket.close_code, code)
-        closed = len(setting.backend.closes)
+        # The backend notes the end of its own a little later.
+        eventually(lambda: len(setting.backend.closes) == closed + 2)
+        closed += 2
         async with dial(server, "/") as socket:
             await socket.send("a")
             await socket.recv()
