@@ -92,7 +92,7 @@ impl<'n> Site<'n> {
             let Some(field) = authorizer.optional("forwarded-ip-header")? else { continue };
             if !field.eq_ignore_ascii_case("x-forwarded-for") {
                 out.note(&format!(
-                    "authorizers.{name}.forwarded-ip-header: the client is read from X-Forwarded-For, not from {field}"
+                    "authorizers.{name}.forwarded-ip-header: the client is read from X-Forwarded-For, not from {field}; who sends no other is taken for the client"
                 ));
             }
             if let Some(network) = authorizer.optional("accept-forwarded-headers-from")? {
