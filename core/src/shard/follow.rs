@@ -1,5 +1,6 @@
 //! Subscribers on all three transports: joining, what they missed, live delivery, leaving.
 
+use super::calls::SocketKind;
 use super::changes::addressed;
 use super::gzip::{self, Part};
 use super::sessions::Held;
@@ -158,7 +159,9 @@ impl Shard {
         let Self { slots, rng, timeouts, .. } = self;
         let Some(slot) = slots.get_mut(conn) else { return };
         if let Role::WebSocket(socket) = &mut slot.role {
-            socket.conn.close(now, timeouts, CloseCode::TRY_AGAIN_LATER, TOO_SLOW, || rng.next_key());
+            // Messages of a pool have no positions.
+            let why = if matches!(socket.kind, SocketKind::Session(_)) { "too slow" } else { TOO_SLOW };
+            socket.conn.close(now, timeouts, CloseCode::TRY_AGAIN_LATER, why, || rng.next_key());
             let members = core::mem::take(&mut socket.members);
             socket.joins = Vec::new();
             self.leave(&members);
