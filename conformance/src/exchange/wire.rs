@@ -2,7 +2,7 @@
 
 use super::row::Lines;
 use super::world::{End, Fault, World};
-use crate::gateway::{Framing, Message, content, head};
+use crate::gateway::{Framing, Message, content, frame, head, shown};
 
 pub(super) const HANDSHAKE: &[(&str, &str)] = &[
     ("host", "a"),
@@ -49,6 +49,15 @@ impl Wire {
         self.inbox.drain(..used + rest);
         Ok(Some(message))
     }
+
+    /// The answer to an opening handshake, and the first message after it.
+    pub(super) fn greeting(&mut self, world: &mut dyn World) -> Result<(Message, String), Fault> {
+        self.fill(world);
+        let head = self.message(false)?.ok_or_else(|| format!("no answer, but {}", shown(&self.inbox)))?;
+        let (frame, used) = frame(&self.inbox, false)?.ok_or("nothing was said")?;
+        self.inbox.drain(..used);
+        Ok((head, String::from_utf8_lossy(&frame[1..]).into_owned()))
+    }
 }
 
 /// `own` fields; others take their place, come twice with a `+` before the value, or go if they are empty.
@@ -67,6 +76,12 @@ pub(super) fn request(start: &str, fields: &Lines, content: &str) -> Vec<u8> {
         text += &format!("content-length: {}\r\n", content.len());
     }
     format!("{text}\r\n{content}").into_bytes()
+}
+
+/// A whole answer of a backend.
+pub(super) fn response(status: u16, kind: &str, content: &str) -> Vec<u8> {
+    let length = content.len();
+    format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{content}").into_bytes()
 }
 
 /// A frame of a client; its key is 0, so that it can be read.

@@ -1,7 +1,7 @@
 //! The backend of a life: it does what was planned for each request, and hears of inactivity.
 
 use super::{Life, USERS};
-use crate::exchange::wire::Wire;
+use crate::exchange::wire::{Wire, response};
 use crate::exchange::world::Fault;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::Value as Json;
@@ -56,11 +56,7 @@ impl Life<'_> {
                     self.world.close(self.backends[at].end);
                 }
                 Plan::Answer(status, kind, content) => {
-                    let length = content.len();
-                    let text = format!(
-                        "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{content}"
-                    );
-                    self.world.write(self.backends[at].end, text.as_bytes());
+                    self.world.write(self.backends[at].end, &response(status, kind, &content));
                 }
             }
         }

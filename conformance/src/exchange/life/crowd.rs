@@ -2,9 +2,8 @@
 
 use super::{CONNECTED, SECOND, pool};
 use crate::exchange::row::Row;
-use crate::exchange::wire::{HANDSHAKE, Wire, merged, request};
+use crate::exchange::wire::{HANDSHAKE, Wire, merged, request, response};
 use crate::exchange::world::{Door, Fault, World};
-use crate::gateway::{frame, shown};
 
 /// The pool in which users live, with room for a crowd that nobody asks whether it is still there.
 pub fn crowded() -> Row {
@@ -23,11 +22,9 @@ pub fn gather(connections: usize, users: usize, world: &mut dyn World) -> Result
         let mut wire = Wire::new(world.open(Door::Web)?);
         world.write(wire.end, &request("GET /ws", &merged(HANDSHAKE, &Vec::new()), ""));
         backend.serve(world, &hello)?;
-        wire.fill(world);
-        let head = wire.message(false)?.ok_or_else(|| format!("no answer, but {}", shown(&wire.inbox)))?;
-        let (frame, _) = frame(&wire.inbox, false)?.ok_or("nothing was said")?;
-        if head.status()? != 101 || frame[1..] != *format!("[\"hello\",{{}},{hello}]").as_bytes() {
-            return Err(format!("{head:?}, {}", shown(&frame)));
+        let (head, said) = wire.greeting(world)?;
+        if head.status()? != 101 || said != format!("[\"hello\",{{}},{hello}]") {
+            return Err(format!("{head:?}, {said}"));
         }
     }
     // Until the connections to the backend have been closed, too.
@@ -50,10 +47,7 @@ struct Backend {
 
 impl Backend {
     fn serve(&mut self, world: &mut dyn World, answer: &str) -> Result<(), Fault> {
-        let response = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}",
-            answer.len()
-        );
+        let answer = response(200, "application/json", answer);
         loop {
             while let Some(end) = world.accept("app") {
                 self.wires.push(Wire::new(end));
@@ -63,7 +57,7 @@ impl Backend {
                 wire.fill(world);
                 while let Some(message) = wire.message(true)? {
                     self.told += usize::from(message.start.contains("/session_inactive "));
-                    world.write(wire.end, response.as_bytes());
+                    world.write(wire.end, &answer);
                     is_done = false;
                 }
             }

@@ -14,7 +14,6 @@ use super::reference::{CONNECTED, EXPIRY, Reference, View};
 use super::row::{Row, rows_of};
 use super::wire::{API, HANDSHAKE, Wire, masked, merged, request};
 use super::world::{Door, Fault, World};
-use crate::gateway::{frame, shown};
 use crate::sim::random::Random;
 use backend::Plan;
 use client::Client;
@@ -162,11 +161,7 @@ impl Life<'_> {
         self.world.write(wire.end, &request("GET /ws", &merged(HANDSHAKE, &Vec::new()), ""));
         wire.fill(self.world);
         let id = self.serve()?.ok_or("nobody asked whether to let in")?;
-        wire.fill(self.world);
-        let head = wire.message(false)?.ok_or_else(|| format!("no answer, but {}", shown(&wire.inbox)))?;
-        let (frame, used) = frame(&wire.inbox, false)?.ok_or("nothing was said")?;
-        wire.inbox.drain(..used);
-        let said = String::from_utf8_lossy(&frame[1..]).into_owned();
+        let (head, said) = wire.greeting(self.world)?;
         let expected =
             if is_let_in { format!("[\"hello\",{{}},{{\"user_id\":\"{user}\"}}]") } else { "[\"fatal_error\"".into() };
         if head.status()? != 101 || !said.starts_with(&expected) {
