@@ -2,8 +2,8 @@
 #![cfg(not(loom))]
 
 use brolly_core::config::{
-    Authorize, Backend, Config, Destination, Dialect, Handler, Limits, Policy, Proxy, Server, SessionPool, Sessions,
-    Upstream, WebSocket,
+    Authorize, Backend, Config, Destination, Handler, Limits, Policy, Proxy, Server, SessionPool, Sessions, Upstream,
+    WebSocket,
 };
 use brolly_core::http1::StatusCode;
 use brolly_core::rng::Seed;
@@ -177,15 +177,7 @@ fn upstream(name: &str, number: u8) -> Upstream {
 }
 
 fn pool(name: &str) -> SessionPool {
-    SessionPool {
-        name: name.into(),
-        timeouts: brolly_core::session::Timeouts::default(),
-        inactivity: Vec::new(),
-        lattices: brolly_core::lattice::Limits::default(),
-        dialect: Dialect::Swindon,
-        keys: Vec::new(),
-        is_stopped: false,
-    }
+    SessionPool { name: name.into(), ..SessionPool::default() }
 }
 
 fn proxy(upstream: usize) -> Handler {

@@ -2,8 +2,7 @@
 #![cfg(not(loom))]
 
 use brolly_core::config::{
-    Asset, Backend, Config, Dialect, Files, Handler, Limits, Listener, Server, SessionPool, Sessions, Upstream,
-    WebSocket,
+    Asset, Backend, Config, Files, Handler, Limits, Listener, Server, SessionPool, Sessions, Upstream, WebSocket,
 };
 use brolly_core::rng::Seed;
 use brolly_core::route::{HostPattern, Route, Routes};
@@ -184,15 +183,7 @@ fn the_log_says_what_became_of_a_request_without_an_answer() {
 
 #[test]
 fn the_log_knows_a_session_by_the_id_that_its_backend_gets() {
-    let pool = SessionPool {
-        name: "chat".into(),
-        timeouts: brolly_core::session::Timeouts::default(),
-        inactivity: Vec::new(),
-        lattices: brolly_core::lattice::Limits::default(),
-        dialect: Dialect::Swindon,
-        keys: Vec::new(),
-        is_stopped: false,
-    };
+    let pool = SessionPool { name: "chat".into(), ..SessionPool::default() };
     let backend = Backend { upstream: 0, path: "".into() };
     let sessions =
         Sessions { pool: 0, takes_any_protocol: true, compression: None, calls: Vec::new(), others: backend };

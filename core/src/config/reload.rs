@@ -201,12 +201,9 @@ mod tests {
     fn pool(name: &str, inactivity: usize, keys: &[&str]) -> SessionPool {
         SessionPool {
             name: name.into(),
-            timeouts: crate::session::Timeouts::default(),
             inactivity: [Backend { upstream: inactivity, path: "".into() }].into(),
-            lattices: crate::lattice::Limits::default(),
-            dialect: super::super::Dialect::Swindon,
             keys: keys.iter().map(|key| (*key).into()).collect(),
-            is_stopped: false,
+            ..SessionPool::default()
         }
     }
 
